@@ -1,0 +1,3 @@
+//! batchcortex api
+
+fn main() {}

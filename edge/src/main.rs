@@ -1,0 +1,3 @@
+//! batchcortex edge
+
+fn main() {}

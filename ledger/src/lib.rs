@@ -1,0 +1,1 @@
+//! Record encoding, hashing, Merkle trees, proofs and request signing, without PostgreSQL.
