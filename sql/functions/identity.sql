@@ -1,0 +1,125 @@
+-- Joining and signing in, as the API sees it. The credential checks themselves are in Rust (identity module): they look rows up
+-- before any organisation is bound, which no function in SQL may do.
+
+create function batchcortex.require_permission(permission text) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if batchcortex.current_org_id() is null then
+        raise exception 'not authenticated' using errcode = 'BC401', hint = 'Call open_request with a valid credential first, in the same transaction.';
+    end if;
+    if not batchcortex.has_permission(permission) then
+        raise exception 'the role % lacks the permission %', batchcortex.current_role_name(), permission using errcode = 'BC403';
+    end if;
+end
+$$;
+comment on function batchcortex.require_permission(text) is 'Raises BC401 without a bound identity and BC403 without the permission.';
+
+create function batchcortex.has_permission(permission text) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (select from batchcortex.role_permission p
+                    where p.role_name = batchcortex.current_role_name() and p.permission = has_permission.permission)
+$$;
+comment on function batchcortex.has_permission(text) is 'Whether the role bound to the transaction has the permission; false without an identity.';
+
+create function batchcortex.create_organisation(name text, admin_username text, site_time_zone text default 'UTC')
+returns table (org_id uuid, invitation text)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    new_org uuid := gen_random_uuid();
+begin
+    if nullif(btrim(name), '') is null or length(name) > 200 then
+        raise exception 'an organisation needs a name of 1 to 200 characters' using errcode = 'BC422';
+    end if;
+    if not exists (select from pg_timezone_names z where z.name = site_time_zone) then
+        raise exception 'unknown time zone %', quote_literal(site_time_zone) using errcode = 'BC422', hint = 'Use a name of pg_timezone_names, such as Europe/Paris.';
+    end if;
+    begin
+        insert into batchcortex.organisation (org_id, name, site_time_zone) values (new_org, create_organisation.name, create_organisation.site_time_zone);
+    exception when unique_violation then
+        raise exception 'an organisation named % exists', quote_literal(create_organisation.name) using errcode = 'BC409';
+    end;
+    perform batchcortex.log_event('organisation.created', 'organisation', new_org::text, org_id => new_org,
+        after => json_build_object('name', create_organisation.name, 'site_time_zone', create_organisation.site_time_zone));
+    return query select new_org, batchcortex.new_invitation(new_org, admin_username, 'admin');
+end
+$$;
+comment on function batchcortex.create_organisation(text, text, text) is
+'For the DBA: creates an organisation and the invitation of its first administrator. The invitation (bci_…) is shown once, holds for seven days and for one use. Errors: BC422 bad name or time zone, BC409 name taken.';
+
+create function batchcortex_api.open_request(credential text, client_ip inet default null, user_agent text default null, request_id text default null)
+returns table (user_id uuid, org_id uuid, role_name text, full_name text)
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$ select * from batchcortex.authenticate_request(credential, client_ip, user_agent, request_id) $$;
+comment on function batchcortex_api.open_request(text, inet, text, text) is
+'Binds user, organisation and role of a session (bcs_…) to this transaction; the binding ends with it. Errors: BC401 for any credential that is unknown, expired, revoked or of a deactivated user, with one and the same message.';
+
+create function batchcortex_api.login(username text, password text, client_ip inet default null, user_agent text default null,
+                                      request_id text default null, org_id uuid default null)
+returns table (outcome text, token text, session_id uuid, user_id uuid, org_id uuid, role_name text, full_name text, expires_at timestamptz, wait_seconds integer)
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$ select * from batchcortex.authenticate_login(username, password, client_ip, user_agent, request_id, org_id) $$;
+comment on function batchcortex_api.login(text, text, inet, text, text, uuid) is
+'Checks a password (Argon2id) and opens a session. A refusal is a result (outcome ''refused''), not an error, so that the attempt is recorded; unknown user, wrong password and deactivated user get the same answer. The token (bcs_…) is shown once; only its SHA-256 is stored.';
+
+create function batchcortex_api.logout() returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if batchcortex.current_session_id() is null then
+        raise exception 'not authenticated' using errcode = 'BC401';
+    end if;
+    update batchcortex.session s set revoked_at = clock_timestamp()
+     where s.org_id = batchcortex.current_org_id() and s.session_id = batchcortex.current_session_id() and s.revoked_at is null;
+    perform batchcortex.log_event('session.ended', 'session', batchcortex.current_session_id()::text);
+end
+$$;
+comment on function batchcortex_api.logout() is 'Ends the session of this request at once. Errors: BC401.';
+
+create function batchcortex_api.whoami()
+returns table (user_id uuid, username text, full_name text, org_id uuid, organisation text, role_name text, session_id uuid, expires_at timestamptz)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if batchcortex.current_session_id() is null then
+        raise exception 'not authenticated' using errcode = 'BC401';
+    end if;
+    return query
+        select u.user_id, u.username, u.full_name, o.org_id, o.name, batchcortex.current_role_name(), s.session_id, s.expires_at
+          from batchcortex.session s
+          join batchcortex.user_account u on u.user_id = s.user_id
+          join batchcortex.organisation o on o.org_id = s.org_id
+         where s.org_id = batchcortex.current_org_id() and s.session_id = batchcortex.current_session_id();
+end
+$$;
+comment on function batchcortex_api.whoami() is 'The person, organisation, role and session bound to this request. Errors: BC401.';
+
+create function batchcortex_api.invite(username text, role_name text) returns table (invitation text, expires_at timestamptz)
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform batchcortex.require_permission('member.invite');
+    return query select batchcortex.new_invitation(batchcortex.current_org_id(), invite.username, invite.role_name), clock_timestamp() + interval '7 days';
+end
+$$;
+comment on function batchcortex_api.invite(text, text) is
+'Invites a person by user name to the caller''s organisation in a role (operator, qa, qp, admin). The invitation is shown once and holds for one use. Errors: BC401, BC403, BC409 user name taken, BC422 bad name or role.';
+
+create function batchcortex_api.accept_invitation(invitation text, full_name text, password text, client_ip inet default null, user_agent text default null,
+    request_id text default null, accepted_terms text default null, accepted_privacy text default null, accepted_accountability text default null)
+returns table (outcome text, user_id uuid, detail text)
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$ select * from batchcortex.redeem_invitation(invitation, full_name, password, client_ip, user_agent, request_id, accepted_terms, accepted_privacy, accepted_accountability) $$;
+comment on function batchcortex_api.accept_invitation(text, text, text, inet, text, text, text, text, text) is
+'Creates the account that an invitation stands for. outcome ''joined'', or ''refused'' for an invitation that is unknown, used or expired. Errors: BC422 name, password or acceptance missing.';

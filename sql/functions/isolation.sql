@@ -1,0 +1,90 @@
+-- What makes a table the organisation's own, append-only, and part of the ledger. Migrations call these on each table they make;
+-- make_partitions() calls them on each partition.
+
+create function batchcortex.isolate(relation regclass) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    execute format('alter table %s owner to batchcortex_owner', relation);
+    execute format('revoke all on table %s from public', relation);
+    execute format('grant select on table %s to batchcortex_auditor', relation);
+    execute format('alter table %s enable row level security', relation);
+    -- FORCE: the owner runs the API's functions, and must be held by the policy like everyone else.
+    execute format('alter table %s force row level security', relation);
+    execute format('create policy organisation on %s to batchcortex_owner using (org_id = batchcortex.current_org_id()) with check (org_id = batchcortex.current_org_id())', relation);
+end
+$$;
+comment on function batchcortex.isolate(regclass) is
+'Puts a table under the one scoping rule: rows of the organisation bound to the transaction, for the owner too.';
+
+create function batchcortex.make_append_only(relation regclass) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Row triggers of a partitioned table reach its partitions; statement triggers do not, so each partition gets its own.
+    if not (select relispartition from pg_class where oid = relation) then
+        execute format('create trigger append_only before update or delete on %s for each row execute function batchcortex.refuse_change()', relation);
+    end if;
+    execute format('create trigger append_only_truncate before truncate on %s for each statement execute function batchcortex.refuse_change()', relation);
+    -- ALWAYS: session_replication_role = replica skips ordinary triggers.
+    if not (select relispartition from pg_class where oid = relation) then
+        execute format('alter table %s enable always trigger append_only', relation);
+    end if;
+    execute format('alter table %s enable always trigger append_only_truncate', relation);
+end
+$$;
+comment on function batchcortex.make_append_only(regclass) is
+'Refuses UPDATE, DELETE and TRUNCATE of a table by triggers that fire in every replication role (SQLSTATE BC001).';
+
+create function batchcortex.make_leaves(relation regclass, domain text, key_column name, stamp regprocedure) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    id integer;
+begin
+    insert into batchcortex.ledger_relation (relation, domain, key_column)
+        values (relation, domain, key_column) returning relation_id into id;
+    execute format('create trigger leaf_stamp before insert on %s for each row execute function %s(%L, %L, %L)',
+                   relation, stamp::regproc, id, domain, key_column);
+    execute format('create trigger leaf_enqueue after insert on %s for each row execute function batchcortex.leaf_enqueue(%L, %L, %L)',
+                   relation, id, domain, key_column);
+    execute format('alter table %s enable always trigger leaf_stamp', relation);
+    execute format('alter table %s enable always trigger leaf_enqueue', relation);
+end
+$$;
+comment on function batchcortex.make_leaves(regclass, text, name, regprocedure) is
+'Registers a table with org_id, recorded_at, leaf_hash and a uuid key as a source of leaves: each inserted row is hashed and queued for sealing.';
+
+create function batchcortex.make_partitions(months_ahead integer default 12) returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    parent regclass;
+    month timestamptz;
+    partition text;
+    made integer := 0;
+begin
+    for parent in select p.partrelid::regclass
+                    from pg_partitioned_table p join pg_class c on c.oid = p.partrelid
+                   where c.relnamespace = 'batchcortex'::regnamespace order by c.relname loop
+        for i in 0 .. months_ahead loop
+            -- Months are UTC months, whatever the session's time zone.
+            month := (date_trunc('month', clock_timestamp() at time zone 'UTC') + make_interval(months => i)) at time zone 'UTC';
+            partition := format('%s_%s', (select relname from pg_class where oid = parent), to_char(month at time zone 'UTC', 'YYYY_MM'));
+            continue when to_regclass(format('batchcortex.%I', partition)) is not null;
+            execute format('create table batchcortex.%I partition of %s for values from (%L) to (%L)',
+                           partition, parent, month, (month at time zone 'UTC' + interval '1 month') at time zone 'UTC');
+            perform batchcortex.isolate(format('batchcortex.%I', partition)::regclass);
+            perform batchcortex.make_append_only(format('batchcortex.%I', partition)::regclass);
+            made := made + 1;
+        end loop;
+    end loop;
+    return made;
+end
+$$;
+comment on function batchcortex.make_partitions(integer) is
+'Makes the monthly partitions (UTC months) of every partitioned table of BatchCortex from this month to so many months ahead; returns how many were made. migrate() and the background worker call it.';

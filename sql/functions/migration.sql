@@ -1,0 +1,48 @@
+-- The tables are made here and not by CREATE EXTENSION, so that they are ordinary objects: pg_dump saves them and
+-- DROP EXTENSION leaves them.
+
+create procedure batchcortex.migrate()
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    step record;
+    applied bytea;
+begin
+    if not (select rolsuper from pg_roles where rolname = current_user) then
+        raise exception 'migrate() must be run by a superuser' using errcode = '42501';
+    end if;
+    if current_setting('server_encoding') <> 'UTF8' then
+        raise exception 'the database encoding is %, BatchCortex hashes UTF-8', current_setting('server_encoding')
+            using errcode = 'BC503', hint = 'Create the database with ENCODING ''UTF8''.';
+    end if;
+    -- Two migrations at once would see each other's half; the second waits and then finds nothing to do.
+    perform pg_advisory_xact_lock(hashtextextended('batchcortex.migrate', 0));
+
+    create table if not exists batchcortex.schema_migration (
+        version integer primary key,
+        name text not null,
+        sha256 bytea not null,
+        applied_at timestamptz not null default clock_timestamp(),
+        applied_by text not null default session_user
+    );
+
+    for step in select * from batchcortex.migrations() order by version loop
+        select m.sha256 into applied from batchcortex.schema_migration m where m.version = step.version;
+        if found then
+            if applied <> step.sha256 then
+                raise exception 'migration % (%) differs from the one that was applied', step.version, step.name
+                    using errcode = 'BC503', hint = 'Install the version of the library that this database was migrated with, or a later release of it.';
+            end if;
+            continue;
+        end if;
+        execute step.statements;
+        insert into batchcortex.schema_migration (version, name, sha256) values (step.version, step.name, step.sha256);
+        perform batchcortex.log_event('schema.migrated', 'schema_migration', step.version::text,
+            after => json_build_object('name', step.name, 'sha256', encode(step.sha256, 'hex')));
+    end loop;
+    perform batchcortex.make_partitions();
+end
+$$;
+comment on procedure batchcortex.migrate() is
+'Creates or updates the tables of BatchCortex in one transaction: all of it or nothing. Safe to run again. Each applied step is a row of batchcortex.schema_migration and an event of the installation''s log. Errors: 42501 not a superuser; BC503 wrong encoding, or an applied migration differs from the library''s.';
