@@ -64,45 +64,47 @@ as $$ select batchcortex.move_batch(batch_id, 'running', 'ended') $$;
 comment on function batchcortex_api.end_batch(uuid) is
 'Ends a running batch at the server''s time; samples that were captured before and arrive late are still taken. Errors: BC401, BC403, BC404, BC409 not running.';
 
-create function batchcortex_api.batches(before timestamptz default null, max_rows integer default 100)
+-- The rows behind batches() and batch().
+create function batchcortex.list_batches(one uuid, created_before timestamptz, max_rows integer)
+returns table (batch_id uuid, number text, product text, state text, created_at timestamptz, started_at timestamptz, ended_at timestamptz, samples bigint, events bigint)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select b.batch_id, b.number, b.product, b.state, b.created_at, b.started_at, b.ended_at,
+           (select coalesce(sum(s.sample_count), 0)::bigint from batchcortex.sample_segment s where s.org_id = b.org_id and s.batch_id = b.batch_id),
+           (select count(*) from batchcortex.events_log e where e.org_id = b.org_id and e.batch_id = b.batch_id)
+      from batchcortex.batch b
+     where b.org_id = batchcortex.current_org_id()
+       and (one is null or b.batch_id = one)
+       and (created_before is null or b.created_at < created_before)
+     order by b.created_at desc, b.batch_id
+     limit max_rows
+$$;
+comment on function batchcortex.list_batches(uuid, timestamptz, integer) is 'Batches of the bound organisation with their counts, newest first.';
+
+create function batchcortex_api.batches(created_before timestamptz default null, max_rows integer default 100)
 returns table (batch_id uuid, number text, product text, state text, created_at timestamptz, started_at timestamptz, ended_at timestamptz, samples bigint, events bigint)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-#variable_conflict use_column
 begin
     perform batchcortex.require_permission('batch.read');
-    if $2 is null or $2 not between 1 and 1000 then
-        raise exception 'max_rows takes 1 to 1,000' using errcode = 'BC422';
-    end if;
-    return query
-        select b.batch_id, b.number, b.product, b.state, b.created_at, b.started_at, b.ended_at,
-               (select coalesce(sum(s.sample_count), 0)::bigint from batchcortex.sample_segment s where s.org_id = b.org_id and s.batch_id = b.batch_id),
-               (select count(*) from batchcortex.events_log e where e.org_id = b.org_id and e.batch_id = b.batch_id)
-          from batchcortex.batch b
-         where b.org_id = batchcortex.current_org_id() and ($1 is null or b.created_at < $1)
-         order by b.created_at desc, b.batch_id
-         limit $2;
+    perform batchcortex.require_rows(max_rows, 1000);
+    return query select * from batchcortex.list_batches(null, created_before, max_rows);
 end
 $$;
 comment on function batchcortex_api.batches(timestamptz, integer) is
-'Batches of the caller''s organisation, newest first, with how many samples and events each has. Errors: BC401, BC403, BC422.';
+'Batches of the caller''s organisation, newest first, with how many samples and events each has. Errors: BC401, BC403, BC422 max_rows.';
 
-create function batchcortex_api.batch(batch_id uuid)
+create function batchcortex_api.batch(id uuid)
 returns table (batch_id uuid, number text, product text, state text, created_at timestamptz, started_at timestamptz, ended_at timestamptz, samples bigint, events bigint)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-#variable_conflict use_column
 begin
     perform batchcortex.require_permission('batch.read');
-    return query
-        select b.batch_id, b.number, b.product, b.state, b.created_at, b.started_at, b.ended_at,
-               (select coalesce(sum(s.sample_count), 0)::bigint from batchcortex.sample_segment s where s.org_id = b.org_id and s.batch_id = b.batch_id),
-               (select count(*) from batchcortex.events_log e where e.org_id = b.org_id and e.batch_id = b.batch_id)
-          from batchcortex.batch b
-         where b.org_id = batchcortex.current_org_id() and b.batch_id = $1;
-    if not found then
+    return query select * from batchcortex.list_batches(id, null, 1);
+    if not found or id is null then
         raise exception 'unknown batch' using errcode = 'BC404';
     end if;
 end

@@ -43,29 +43,26 @@ $$;
 comment on function batchcortex_api.log_event(text, text, text, json, json, text, uuid, timestamptz) is
 'Appends an application''s event (action app.…) to the caller''s organisation and returns its id. Errors: BC401, BC403, BC404 unknown batch, BC413 too large, BC422.';
 
-create function batchcortex_api.events(batch_id uuid default null, before timestamptz default null, max_rows integer default 100)
+create function batchcortex_api.events(of_batch uuid default null, recorded_before timestamptz default null, max_rows integer default 100)
 returns table (event_id uuid, recorded_at timestamptz, actor_kind text, actor_id uuid, actor_name text, actor_role text, action text,
     record_type text, record_id text, before json, after json, reason text, batch_id uuid, client_time timestamptz, client_ip inet,
     user_agent text, request_id text, leaf_hash bytea)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-#variable_conflict use_column
 begin
     perform batchcortex.require_permission('event.read');
-    if events.max_rows is null or events.max_rows not between 1 and 1000 then
-        raise exception 'max_rows takes 1 to 1,000' using errcode = 'BC422';
-    end if;
+    perform batchcortex.require_rows(max_rows, 1000);
     return query
         select e.event_id, e.recorded_at, e.actor_kind, e.actor_id, e.actor_name, e.actor_role, e.action, e.record_type, e.record_id,
                e.before, e.after, e.reason, e.batch_id, e.client_time, e.client_ip, e.user_agent, e.request_id, e.leaf_hash
           from batchcortex.events_log e
          where e.org_id = batchcortex.current_org_id()
-           and ($1 is null or e.batch_id = $1)
-           and ($2 is null or e.recorded_at < $2)
+           and (of_batch is null or e.batch_id = of_batch)
+           and (recorded_before is null or e.recorded_at < recorded_before)
          order by e.recorded_at desc, e.event_id desc
-         limit $3;
+         limit max_rows;
 end
 $$;
 comment on function batchcortex_api.events(uuid, timestamptz, integer) is
-'Events of the caller''s organisation, newest first, optionally of one batch and before a time; 1 to 1,000 rows. Times are UTC instants. Errors: BC401, BC403, BC422.';
+'Events of the caller''s organisation, newest first, optionally of one batch and before a time; 1 to 1,000 rows. Times are UTC instants. Errors: BC401, BC403, BC422 max_rows.';

@@ -25,6 +25,18 @@ as $$
 $$;
 comment on function batchcortex.has_permission(text) is 'Whether the role bound to the transaction has the permission; false without an identity.';
 
+create function batchcortex.require_rows(max_rows integer, most integer) returns void
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if max_rows is null or max_rows not between 1 and most then
+        raise exception 'max_rows takes 1 to %, got %', most, coalesce(max_rows::text, 'null') using errcode = 'BC422';
+    end if;
+end
+$$;
+comment on function batchcortex.require_rows(integer, integer) is 'Raises BC422 unless a page size is between 1 and the most allowed.';
+
 create function batchcortex.create_organisation(name text, admin_username text, site_time_zone text default 'UTC')
 returns table (org_id uuid, invitation text)
 language plpgsql
@@ -61,11 +73,11 @@ comment on function batchcortex_api.open_request(text, inet, text, text) is
 'Binds user, organisation and role of a session (bcs_…) to this transaction; the binding ends with it. Errors: BC401 for any credential that is unknown, expired, revoked or of a deactivated user, with one and the same message.';
 
 create function batchcortex_api.login(username text, password text, client_ip inet default null, user_agent text default null,
-                                      request_id text default null, org_id uuid default null)
+                                      request_id text default null, organisation uuid default null)
 returns table (outcome text, token text, session_id uuid, user_id uuid, org_id uuid, role_name text, full_name text, expires_at timestamptz, wait_seconds integer)
 language sql security definer
 set search_path = pg_catalog, pg_temp
-as $$ select * from batchcortex.authenticate_login(username, password, client_ip, user_agent, request_id, org_id) $$;
+as $$ select * from batchcortex.authenticate_login(username, password, client_ip, user_agent, request_id, organisation) $$;
 comment on function batchcortex_api.login(text, text, inet, text, text, uuid) is
 'Checks a password (Argon2id) and opens a session. A refusal is a result (outcome ''refused''), not an error, so that the attempt is recorded; unknown user, wrong password and deactivated user get the same answer. The token (bcs_…) is shown once; only its SHA-256 is stored.';
 

@@ -1,0 +1,27 @@
+-- Least privilege, last: whatever the files before made, nobody but the named roles may call it, and the API's functions run as
+-- batchcortex_owner, which row-level security holds.
+
+do $grants$
+declare
+    f record;
+begin
+    for f in select p.oid::regprocedure as signature, n.nspname, p.prokind, p.proname
+               from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+              where n.nspname in ('batchcortex', 'batchcortex_api') loop
+        execute format('revoke all on routine %s from public', f.signature);
+        if f.nspname = 'batchcortex_api' then
+            execute format('alter function %s owner to batchcortex_owner', f.signature);
+            execute format('grant execute on function %s to batchcortex_api', f.signature);
+        elsif f.proname not in ('migrate', 'migrations', 'isolate', 'make_append_only', 'make_leaves', 'make_partitions', 'create_organisation', 'seal') then
+            execute format('grant execute on routine %s to batchcortex_owner', f.signature);
+        end if;
+    end loop;
+end
+$grants$;
+
+-- What a policy or a view calls, and what auditors are for.
+grant execute on function
+    batchcortex.current_org_id(), batchcortex.current_user_id(), batchcortex.current_role_name(),
+    batchcortex.verify(uuid), batchcortex.verify_report(uuid), batchcortex.event_preimage(record), batchcortex.segment_preimage(record),
+    batchcortex.seal(), batchcortex.health()
+    to batchcortex_auditor;

@@ -1,0 +1,36 @@
+-- Sealing, verifying and reading the ledger, for DBAs, auditors and the API.
+
+comment on function batchcortex.leaf_stamp() is
+'BEFORE INSERT trigger (arguments: relation id, domain, key column): sets recorded_at to the server''s time and leaf_hash to SHA-256(0x00 || record preimage) of the row as it will be stored.';
+comment on function batchcortex.leaf_enqueue() is
+'AFTER INSERT trigger (arguments as leaf_stamp): recomputes the leaf from the row that was stored, refuses it if another trigger changed it (BC002), and queues it for sealing.';
+
+create function batchcortex_api.verify()
+returns table (log text, code text, relation text, record text, detail text)
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform batchcortex.require_permission('ledger.verify');
+    return query select * from batchcortex.verify(batchcortex.current_org_id());
+end
+$$;
+comment on function batchcortex_api.verify() is 'batchcortex.verify of the caller''s organisation. Errors: BC401, BC403.';
+
+create function batchcortex_api.verify_report() returns json
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform batchcortex.require_permission('ledger.verify');
+    return batchcortex.verify_report(batchcortex.current_org_id());
+end
+$$;
+comment on function batchcortex_api.verify_report() is 'batchcortex.verify_report of the caller''s organisation. Errors: BC401, BC403.';
+
+create function batchcortex_api.health() returns table (component text, status text, detail text)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$ select * from batchcortex.health() $$;
+comment on function batchcortex_api.health() is
+'One row a component (library, schema, sealer): status ''up'' or ''down'' and a line that says more. Needs no credential and shows no organisation''s data.';

@@ -1,0 +1,60 @@
+-- The ledger: where leaves wait, the tiles of each organisation's Merkle tree (RFC 6962 §2.1), and its checkpoints.
+
+create table batchcortex.ledger_relation (
+    relation_id integer generated always as identity primary key,
+    relation regclass not null unique,
+    domain text not null unique check (octet_length(domain) between 1 and 255),
+    key_column name not null
+);
+comment on table batchcortex.ledger_relation is 'Tables whose rows are leaves. domain stands in each record preimage and never changes.';
+alter table batchcortex.ledger_relation owner to batchcortex_owner;
+revoke all on table batchcortex.ledger_relation from public;
+grant select on table batchcortex.ledger_relation to batchcortex_auditor;
+
+-- Written by leaf_enqueue in the writer's transaction, emptied by the sealer. No index and no lock: writers only append.
+create table batchcortex.ledger_queue (
+    entry bytea storage plain not null
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
+comment on table batchcortex.ledger_queue is
+'Leaves that wait for sealing, one packed entry a row: org_id (16 bytes), relation_id (4, big-endian), recorded_at (8, microseconds since 2000-01-01 UTC), leaf hash (32), record key (the rest).';
+alter table batchcortex.ledger_queue owner to batchcortex_owner;
+revoke all on table batchcortex.ledger_queue from public, batchcortex_owner;
+
+create table batchcortex.ledger_tree (
+    org_id uuid primary key,
+    size bigint not null check (size >= 0),
+    root bytea not null check (octet_length(root) = 32),
+    sealed_at timestamptz not null
+) with (fillfactor = 50);
+comment on table batchcortex.ledger_tree is 'Head of each organisation''s tree: size in leaves and RFC 6962 root. Only the sealer writes it.';
+select batchcortex.isolate('batchcortex.ledger_tree');
+
+create table batchcortex.ledger_tile (
+    org_id uuid not null,
+    level smallint not null check (level between 0 and 7),
+    tile_index bigint not null check (tile_index >= 0),
+    width integer not null check (width between 1 and 256),
+    hashes bytea storage external not null,
+    records bytea storage external,
+    recorded tstzrange,
+    primary key (org_id, level, tile_index),
+    check (octet_length(hashes) = 32 * width),
+    check ((level = 0) = (records is not null))
+);
+comment on table batchcortex.ledger_tile is
+'Tiles of the tree as in C2SP tlog-tiles: up to 256 hashes of tree level 8 × level, 32 bytes each, left to right. A full tile never changes.';
+comment on column batchcortex.ledger_tile.records is
+'Level 0 only: for each leaf, relation_id (2 bytes, big-endian), key length (2 bytes, big-endian) and key: which record the leaf stands for.';
+comment on column batchcortex.ledger_tile.recorded is 'Level 0 only: earliest and latest recorded_at of the tile''s records; narrows the search for a record''s leaf.';
+select batchcortex.isolate('batchcortex.ledger_tile');
+
+create table batchcortex.ledger_checkpoint (
+    org_id uuid not null,
+    tree_size bigint not null check (tree_size > 0),
+    root bytea not null check (octet_length(root) = 32),
+    sealed_at timestamptz not null,
+    primary key (org_id, tree_size)
+);
+comment on table batchcortex.ledger_checkpoint is 'One row a sealing: the tree''s size and root at that time.';
+select batchcortex.isolate('batchcortex.ledger_checkpoint');
+select batchcortex.make_append_only('batchcortex.ledger_checkpoint');
