@@ -1,1 +1,59 @@
+//! `pg_batchcortex`: batch manufacturing records inside PostgreSQL that nobody can change unnoticed.
+//!
+//! One capability, one module, one SQL file of the same name under `sql/functions` and `sql/migrations`.
+
+mod error; // SQLSTATEs of class BC and how they are raised
+mod event; // audit trail: who, what, when, from where
+mod health; // what is up, for load balancers and people
+mod identity; // credentials, sessions, the identity bound to a transaction
+mod keyring; // the server's key file and the keys derived from it
+mod ledger; // leaves, sealing, verification
+mod migration; // the steps that migrate() applies
+mod protection; // append-only triggers
+mod row; // rows as record preimages: the bridge from tuples to the ledger crate
+mod settings; // GUCs
+mod telemetry; // messages of devices
+
 pgrx::pg_module_magic!(name, version);
+
+/// Runs when PostgreSQL loads the library: in the postmaster when it is preloaded, else in a session.
+#[pgrx::pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    settings::define();
+    if settings::preloading() {
+        keyring::prepare();
+        ledger::worker::register();
+    }
+}
+
+pgrx::extension_sql_file!("../../sql/functions/access.sql", name = "access", bootstrap);
+pgrx::extension_sql_file!("../../sql/functions/isolation.sql", name = "isolation", requires = ["access"]);
+pgrx::extension_sql_file!(
+    "../../sql/functions/identity.sql",
+    name = "identity",
+    requires = [
+        identity::request::authenticate_request,
+        identity::login::authenticate_login,
+        identity::invitation::new_invitation,
+        identity::invitation::redeem_invitation,
+        identity::binding::current_org_id
+    ]
+);
+pgrx::extension_sql_file!("../../sql/functions/event.sql", name = "event", requires = ["identity", "triggers"]);
+pgrx::extension_sql_file!("../../sql/functions/batch.sql", name = "batch", requires = ["event"]);
+pgrx::extension_sql_file!(
+    "../../sql/functions/ledger.sql",
+    name = "ledger",
+    requires = ["triggers", ledger::verify::verify, ledger::verify::verify_report, health::health]
+);
+pgrx::extension_sql_file!(
+    "../../sql/functions/telemetry.sql",
+    name = "telemetry",
+    requires = ["event", telemetry::ingest::ingest_message, telemetry::ingest::ingest_standing]
+);
+pgrx::extension_sql_file!(
+    "../../sql/functions/migration.sql",
+    name = "migration",
+    requires = ["isolation", migration::migrations, "event"]
+);
+pgrx::extension_sql_file!("../../sql/functions/finalize.sql", name = "finalize", finalize);

@@ -1,0 +1,219 @@
+//! The identity bound to a transaction.
+//!
+//! It lives in one setting, `batchcortex.identity`, because settings follow transactions and savepoints exactly and
+//! reach parallel workers. Its check hook refuses every writer but this module, superusers included.
+
+use crate::settings::IDENTITY;
+use pgrx::datum::Uuid;
+use pgrx::{pg_extern, pg_guard, pg_sys};
+use std::cell::Cell;
+use std::ffi::{CStr, CString, c_char, c_void};
+
+/// Between the fields of the packed identity. Field texts are cleaned of control characters before packing.
+const SEPARATOR: char = '\u{1f}';
+const NAME: &CStr = c"batchcortex.identity";
+
+thread_local!(static BINDING: Cell<bool> = const { Cell::new(false) });
+
+/// Who acts in this transaction, for which organisation, from where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Organisation.
+    pub org_id: [u8; 16],
+    /// user, api_key, device or system (events_log.actor_kind).
+    pub kind: String,
+    /// Person, key or device; none for the system.
+    pub id: Option<[u8; 16]>,
+    /// Full name or device name, as it is now.
+    pub name: String,
+    /// Role, as it is now.
+    pub role: String,
+    /// Session, for people.
+    pub session_id: Option<[u8; 16]>,
+    /// Address, text form of inet.
+    pub client_ip: String,
+    /// User agent.
+    pub user_agent: String,
+    /// Request id.
+    pub request_id: String,
+}
+
+/// Fields of the bound identity, borrowed from the setting.
+pub struct Bound<'a>(Vec<&'a str>);
+
+impl<'a> Bound<'a> {
+    fn field(&self, i: usize) -> Option<&'a str> {
+        self.0.get(i).copied().filter(|text| !text.is_empty())
+    }
+    fn uuid(&self, i: usize) -> Option<[u8; 16]> {
+        parse_uuid(self.field(i)?)
+    }
+    /// Organisation.
+    pub fn org_id(&self) -> Option<[u8; 16]> {
+        self.uuid(0)
+    }
+    /// Actor kind.
+    pub fn kind(&self) -> &'a str {
+        self.field(1).unwrap_or("system")
+    }
+    /// Person, key or device.
+    pub fn id(&self) -> Option<[u8; 16]> {
+        self.uuid(2)
+    }
+    /// Full name.
+    pub fn name(&self) -> &'a str {
+        self.field(3).unwrap_or("")
+    }
+    /// Role.
+    pub fn role(&self) -> &'a str {
+        self.field(4).unwrap_or("")
+    }
+    /// Session.
+    pub fn session_id(&self) -> Option<[u8; 16]> {
+        self.uuid(5)
+    }
+    /// Address.
+    pub fn client_ip(&self) -> Option<&'a str> {
+        self.field(6)
+    }
+    /// User agent.
+    pub fn user_agent(&self) -> Option<&'a str> {
+        self.field(7)
+    }
+    /// Request id.
+    pub fn request_id(&self) -> Option<&'a str> {
+        self.field(8)
+    }
+}
+
+/// The identity of this transaction, if one is bound.
+pub fn bound<'a>() -> Option<Bound<'a>> {
+    // SAFETY: the setting's value stays allocated until it is set again, and callers use it at once.
+    let text = unsafe {
+        let value: *mut c_char = *IDENTITY.as_ptr();
+        if value.is_null() || *value == 0 {
+            return None;
+        }
+        CStr::from_ptr(value).to_str().ok()?
+    };
+    Some(Bound(text.split(SEPARATOR).collect()))
+}
+
+/// Binds `identity` until the transaction or savepoint ends.
+pub fn bind(identity: &Identity) {
+    let id = |id: Option<[u8; 16]>| id.map(|id| Uuid::from_bytes(id).to_string()).unwrap_or_default();
+    let packed = [
+        id(Some(identity.org_id)),
+        identity.kind.clone(),
+        id(identity.id),
+        clean(&identity.name, 200),
+        identity.role.clone(),
+        id(identity.session_id),
+        clean(&identity.client_ip, 60),
+        clean(&identity.user_agent, 500),
+        clean(&identity.request_id, 128),
+    ]
+    .join(&SEPARATOR.to_string());
+    set(&packed);
+}
+
+/// Runs `body` as `identity` and goes back to what was bound before. An error takes the binding back with it.
+pub fn acting_as<T>(identity: &Identity, body: impl FnOnce() -> T) -> T {
+    let before = IDENTITY.get().and_then(|text| text.into_string().ok()).unwrap_or_default();
+    bind(identity);
+    let result = body();
+    set(&before);
+    result
+}
+
+/// The server itself, in an organisation's log.
+pub fn system(org_id: [u8; 16], name: &str, client_ip: &str, user_agent: &str, request_id: &str) -> Identity {
+    Identity {
+        org_id,
+        kind: "system".into(),
+        name: name.into(),
+        role: "system".into(),
+        client_ip: client_ip.into(),
+        user_agent: user_agent.into(),
+        request_id: request_id.into(),
+        ..Identity::default()
+    }
+}
+
+fn set(packed: &str) {
+    let value = CString::new(packed).unwrap_or_default();
+    BINDING.set(true);
+    // SAFETY: both strings are NUL-terminated and copied by the callee.
+    unsafe {
+        pg_sys::set_config_option(
+            NAME.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_SUSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_LOCAL,
+            true,
+            pg_sys::ERROR as i32,
+            false,
+        );
+    }
+    BINDING.set(false);
+}
+
+/// A text that can stand in a field and in a log line: no control characters, at most `most` bytes.
+fn clean(text: &str, most: usize) -> String {
+    let mut cleaned: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut end = most.min(cleaned.len());
+    while !cleaned.is_char_boundary(end) {
+        end -= 1;
+    }
+    cleaned.truncate(end);
+    cleaned
+}
+
+/// Sixteen bytes of the usual text form, none for any other text.
+pub fn parse_uuid(text: &str) -> Option<[u8; 16]> {
+    let mut bytes = [0; 16];
+    let digits: Vec<u8> = text.bytes().filter(|b| *b != b'-').collect();
+    hex::decode_to_slice(&digits, &mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// Refuses every value that this module did not write. Empty (no identity) may be set by whoever may set it at all.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn check_identity(
+    newval: *mut *mut c_char,
+    _extra: *mut *mut c_void,
+    _source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: PostgreSQL passes a pointer to the proposed value, which may be null.
+    let empty = unsafe { (*newval).is_null() || **newval == 0 };
+    // A parallel worker takes over the settings of its leader.
+    // SAFETY: plain globals of the process.
+    let inherited = unsafe { pg_sys::InitializingParallelWorker || pg_sys::ParallelWorkerNumber >= 0 };
+    empty || inherited || BINDING.get()
+}
+
+/// Organisation bound to this transaction; null without one. Every row-level policy compares with it.
+#[pg_extern(stable, parallel_safe)]
+pub fn current_org_id() -> Option<Uuid> {
+    bound()?.org_id().map(Uuid::from_bytes)
+}
+
+/// Person bound to this transaction; null for devices, the system and without an identity.
+#[pg_extern(stable, parallel_safe)]
+pub fn current_user_id() -> Option<Uuid> {
+    let bound = bound()?;
+    (bound.kind() == "user").then(|| bound.id().map(Uuid::from_bytes)).flatten()
+}
+
+/// Role bound to this transaction; null without an identity.
+#[pg_extern(stable, parallel_safe)]
+pub fn current_role_name() -> Option<String> {
+    bound().map(|bound| bound.role().to_owned())
+}
+
+/// Session bound to this transaction; null for devices, the system and without an identity.
+#[pg_extern(stable, parallel_safe)]
+pub fn current_session_id() -> Option<Uuid> {
+    bound()?.session_id().map(Uuid::from_bytes)
+}

@@ -1,0 +1,262 @@
+//! Rows as record preimages: from PostgreSQL's tuples to the bytes that docs/format.md specifies.
+
+use batchcortex_ledger::hash::Hash;
+use batchcortex_ledger::record::RecordEncoder;
+use pgrx::{PgBox, PgTupleDesc, pg_sys};
+use std::cell::RefCell;
+use std::ffi::CStr;
+
+/// More columns than any table that is a source of leaves may have.
+pub const MAX_COLUMNS: usize = 1600;
+
+/// A row taken apart: one datum and one null flag a column, in the table's order.
+pub struct Row<'a> {
+    pub desc: &'a PgTupleDesc<'a>,
+    pub values: Vec<pg_sys::Datum>,
+    pub nulls: Vec<bool>,
+}
+
+impl<'a> Row<'a> {
+    /// Takes `tuple` apart; the datums point into it.
+    ///
+    /// # Safety
+    /// `tuple` must be a valid heap tuple of the descriptor, and outlive the row.
+    pub unsafe fn of(desc: &'a PgTupleDesc<'a>, tuple: pg_sys::HeapTuple) -> Self {
+        let columns = desc.len();
+        let mut values = vec![pg_sys::Datum::from(0usize); columns];
+        let mut nulls = vec![true; columns];
+        // SAFETY: both arrays have one element a column.
+        unsafe { pg_sys::heap_deform_tuple(tuple, desc_ptr(desc), values.as_mut_ptr(), nulls.as_mut_ptr()) };
+        Row { desc, values, nulls }
+    }
+
+    /// A new tuple of these values, in the current memory context.
+    pub fn form(&mut self) -> pg_sys::HeapTuple {
+        // SAFETY: both arrays have one element a column of the descriptor.
+        unsafe { pg_sys::heap_form_tuple(desc_ptr(self.desc), self.values.as_mut_ptr(), self.nulls.as_mut_ptr()) }
+    }
+
+    /// Position of a column by name.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        (0..self.desc.len()).find(|&i| self.desc.get(i).is_some_and(|a| !a.attisdropped && column_name(a) == name))
+    }
+
+    /// Sets a column.
+    pub fn set(&mut self, position: usize, value: Option<pg_sys::Datum>) {
+        self.nulls[position] = value.is_none();
+        self.values[position] = value.unwrap_or(pg_sys::Datum::from(0usize));
+    }
+
+    /// A column's datum, none when null.
+    pub fn get(&self, position: usize) -> Option<pg_sys::Datum> {
+        (!self.nulls[position]).then(|| self.values[position])
+    }
+
+    /// The record preimage of the row, without column `leaf_hash` (its position, if the table has one).
+    pub fn preimage(&self, domain: &str, leaf_hash: Option<usize>) -> Result<Vec<u8>, String> {
+        self.encode(domain, leaf_hash, Vec::with_capacity(1024)).finish().map_err(|e| e.to_string())
+    }
+
+    /// The leaf hash of the row: SHA-256(0x00 ‖ preimage).
+    pub fn leaf(&self, domain: &str, leaf_hash: Option<usize>) -> Result<Hash, String> {
+        thread_local!(static BUFFER: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(4096)));
+        let buffer = BUFFER.take();
+        let (hash, buffer) = self.encode(domain, leaf_hash, buffer).leaf_hash().map_err(|e| e.to_string())?;
+        BUFFER.set(buffer);
+        Ok(hash)
+    }
+
+    fn encode(&self, domain: &str, leaf_hash: Option<usize>, buffer: Vec<u8>) -> RecordEncoder {
+        let mut encoder = RecordEncoder::with_buffer(domain, buffer);
+        for i in 0..self.desc.len() {
+            if self.nulls[i] || Some(i) == leaf_hash {
+                continue;
+            }
+            if let Some(attribute) = self.desc.get(i).filter(|a| !a.attisdropped) {
+                // SAFETY: the datum is not null and of the column's type.
+                unsafe { value(&mut encoder, column_name(attribute), attribute.atttypid, self.values[i]) };
+            }
+        }
+        encoder
+    }
+}
+
+/// The descriptor as C functions take it.
+fn desc_ptr(desc: &PgTupleDesc<'_>) -> pg_sys::TupleDesc {
+    use std::ops::Deref;
+    std::ptr::from_ref::<pg_sys::TupleDescData>(desc.deref()).cast_mut()
+}
+
+/// A column's name; column names of a UTF-8 database are UTF-8.
+pub fn column_name(attribute: &pg_sys::FormData_pg_attribute) -> &str {
+    // SAFETY: NameData is NUL-padded.
+    unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) }.to_str().unwrap_or("")
+}
+
+/// Adds one value to the record: the bytes of its type in network byte order.
+unsafe fn value(encoder: &mut RecordEncoder, name: &str, kind: pg_sys::Oid, datum: pg_sys::Datum) {
+    // SAFETY: the caller promises that the datum is of this type.
+    unsafe {
+        match kind {
+            pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID | pg_sys::JSONOID | pg_sys::BYTEAOID => {
+                with_bytes(datum, |bytes| {
+                    encoder.field(name, bytes);
+                });
+            }
+            pg_sys::UUIDOID => {
+                encoder.field(name, std::slice::from_raw_parts(datum.cast_mut_ptr::<u8>(), 16));
+            }
+            pg_sys::TIMESTAMPTZOID | pg_sys::TIMESTAMPOID | pg_sys::INT8OID => {
+                encoder.field(name, &(datum.value() as i64).to_be_bytes());
+            }
+            pg_sys::INT4OID | pg_sys::DATEOID => {
+                encoder.field(name, &(datum.value() as i32).to_be_bytes());
+            }
+            pg_sys::INT2OID => {
+                encoder.field(name, &(datum.value() as i16).to_be_bytes());
+            }
+            pg_sys::BOOLOID => {
+                encoder.field(name, &[u8::from(datum.value() & 0xff != 0)]);
+            }
+            pg_sys::FLOAT8OID => {
+                encoder.field(name, &(datum.value() as u64).to_be_bytes());
+            }
+            pg_sys::INT8ARRAYOID | pg_sys::FLOAT8ARRAYOID => {
+                with_bytes(datum, |bytes| {
+                    let Some(wire) = array_of_eight(bytes) else { return sent(encoder, name, kind, datum) };
+                    encoder.field(name, &wire);
+                });
+            }
+            _ => sent(encoder, name, kind, datum),
+        }
+    }
+}
+
+/// The content of a varlena: detoasted and decompressed where needed, freed again.
+unsafe fn with_bytes(datum: pg_sys::Datum, body: impl FnOnce(&[u8])) {
+    // SAFETY: the caller promises a varlena.
+    unsafe {
+        let packed = pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr());
+        body(pgrx::varlena::varlena_to_byte_slice(packed));
+        if !std::ptr::eq(packed, datum.cast_mut_ptr()) {
+            pg_sys::pfree(packed.cast());
+        }
+    }
+}
+
+/// What array_send gives for a one-dimensional array of float8 or int8 with lower bound 1, without a call for each
+/// element: dimensions, null flag, element type, length, lower bound, then per element its length and bytes.
+/// None for any other shape.
+fn array_of_eight(body: &[u8]) -> Option<Vec<u8>> {
+    let word = |at: usize| Some(i32::from_ne_bytes(body.get(at..at + 4)?.try_into().ok()?));
+    let (dimensions, offset, element) = (word(0)?, word(4)?, word(8)?);
+    if dimensions != 1 || word(16)? != 1 {
+        return None;
+    }
+    let length = usize::try_from(word(12)?).ok()?;
+    // Without nulls the data follow the header at the next multiple of 8, counted with the 4 bytes of varlena header.
+    let start = if offset == 0 { 20 } else { usize::try_from(offset).ok()?.checked_sub(4)? };
+    let nulls = if offset == 0 { None } else { Some(body.get(20..20 + length.div_ceil(8))?) };
+    let has_nulls = nulls.is_some_and(|bits| (0..length).any(|i| bits[i / 8] & (1 << (i % 8)) == 0));
+    let mut wire = Vec::with_capacity(20 + 12 * length);
+    for number in [1, i32::from(has_nulls), element, length as i32, 1] {
+        wire.extend_from_slice(&number.to_be_bytes());
+    }
+    let mut at = start;
+    for i in 0..length {
+        if nulls.is_some_and(|bits| bits[i / 8] & (1 << (i % 8)) == 0) {
+            wire.extend_from_slice(&(-1i32).to_be_bytes());
+            continue;
+        }
+        wire.extend_from_slice(&8i32.to_be_bytes());
+        wire.extend_from_slice(&u64::from_ne_bytes(body.get(at..at + 8)?.try_into().ok()?).to_be_bytes());
+        at += 8;
+    }
+    Some(wire)
+}
+
+/// The type's own binary output (its send function), for types without a faster way.
+unsafe fn sent(encoder: &mut RecordEncoder, name: &str, kind: pg_sys::Oid, datum: pg_sys::Datum) {
+    let _utf8 = ServerEncoding::enter();
+    // SAFETY: the datum is of this type; the send function of a type takes one of its datums.
+    unsafe {
+        let mut function = pg_sys::InvalidOid;
+        let mut varlena = false;
+        pg_sys::getTypeBinaryOutputInfo(kind, &raw mut function, &raw mut varlena);
+        let bytes = pg_sys::OidSendFunctionCall(function, datum);
+        encoder.field(name, pgrx::varlena::varlena_to_byte_slice(bytes.cast()));
+        pg_sys::pfree(bytes.cast());
+    }
+}
+
+/// Send functions of text convert to the client's encoding; a hash must not depend on who looks.
+struct ServerEncoding(Option<i32>);
+
+impl ServerEncoding {
+    fn enter() -> Self {
+        // SAFETY: reads and sets the session's client encoding; conversion from UTF-8 to UTF-8 needs no catalog look-up.
+        unsafe {
+            let client = pg_sys::pg_get_client_encoding();
+            let server = pg_sys::GetDatabaseEncoding();
+            if client == server {
+                return ServerEncoding(None);
+            }
+            pg_sys::SetClientEncoding(server);
+            ServerEncoding(Some(client))
+        }
+    }
+}
+
+impl Drop for ServerEncoding {
+    fn drop(&mut self) {
+        if let Some(client) = self.0 {
+            // SAFETY: the encoding was prepared when the session set it.
+            unsafe { pg_sys::SetClientEncoding(client) };
+        }
+    }
+}
+
+/// A text datum in the current memory context.
+pub fn text_datum(text: &str) -> pg_sys::Datum {
+    bytes_datum(text.as_bytes())
+}
+
+/// A bytea (or text, or json) datum in the current memory context.
+pub fn bytes_datum(bytes: &[u8]) -> pg_sys::Datum {
+    let size = bytes.len() + pg_sys::VARHDRSZ;
+    // SAFETY: palloc gives `size` writable bytes or raises.
+    unsafe {
+        let varlena = pg_sys::palloc(size).cast::<pg_sys::varlena>();
+        pgrx::varlena::set_varsize_4b(varlena, size as i32);
+        std::ptr::copy_nonoverlapping(bytes.as_ptr(), varlena.cast::<u8>().add(pg_sys::VARHDRSZ), bytes.len());
+        pg_sys::Datum::from(varlena)
+    }
+}
+
+/// A uuid datum in the current memory context.
+pub fn uuid_datum(bytes: &[u8; 16]) -> pg_sys::Datum {
+    let copy = PgBox::<[u8; 16]>::alloc().into_pg();
+    // SAFETY: `copy` is 16 writable bytes.
+    unsafe { copy.write(*bytes) };
+    pg_sys::Datum::from(copy)
+}
+
+/// The 16 bytes of a uuid datum.
+///
+/// # Safety
+/// The datum must be a uuid.
+pub unsafe fn uuid_bytes(datum: pg_sys::Datum) -> [u8; 16] {
+    // SAFETY: a uuid datum points to 16 bytes.
+    unsafe { datum.cast_mut_ptr::<[u8; 16]>().read() }
+}
+
+/// Calls `body` with the bytes of a bytea or text datum.
+///
+/// # Safety
+/// The datum must be a varlena.
+pub unsafe fn with_varlena<T>(datum: pg_sys::Datum, body: impl FnOnce(&[u8]) -> T) -> T {
+    let mut result = None;
+    // SAFETY: as the caller promises.
+    unsafe { with_bytes(datum, |bytes| result = Some(body(bytes))) };
+    result.expect("with_bytes calls its body once")
+}

@@ -1,0 +1,132 @@
+//! Settings. Those that bind an identity can be set by the extension alone; see [`crate::identity::binding`].
+
+use crate::identity::binding;
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_sys};
+use std::ffi::{CStr, CString};
+
+/// How long the sealer waits between two passes, in milliseconds.
+pub static SEAL_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(1000);
+/// The key file; relative names are under the data directory.
+pub static KEY_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"pg_batchcortex.keys"));
+/// How far ahead of the server's clock a source time may be, in seconds.
+pub static CLOCK_AHEAD: GucSetting<i32> = GucSetting::<i32>::new(60);
+/// How far the creation time of a request signature may be from the server's clock, in seconds.
+pub static SIGNATURE_WINDOW: GucSetting<i32> = GucSetting::<i32>::new(300);
+/// Argon2id memory in KiB.
+pub static ARGON2_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(19_456);
+/// Argon2id passes.
+pub static ARGON2_PASSES: GucSetting<i32> = GucSetting::<i32>::new(2);
+/// How long a session lives, in minutes.
+pub static SESSION_LIFE: GucSetting<i32> = GucSetting::<i32>::new(720);
+/// How long a session may be idle, in minutes.
+pub static SESSION_IDLE: GucSetting<i32> = GucSetting::<i32>::new(30);
+/// Identity of the transaction, packed; written by the extension only.
+pub static IDENTITY: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+
+/// Whether the postmaster loads the library now, so that workers and shared memory can be had.
+pub fn preloading() -> bool {
+    // SAFETY: a plain global of the process.
+    unsafe { pg_sys::process_shared_preload_libraries_in_progress }
+}
+
+/// Declares every setting and reserves the prefix, so that a misspelt name is an error and not a placeholder.
+pub fn define() {
+    let number = |name: &'static CStr, about: &'static CStr, setting, least, most, context, flags| {
+        GucRegistry::define_int_guc(name, about, c"", setting, least, most, context, flags);
+    };
+    number(
+        c"batchcortex.seal_interval",
+        c"How long the sealer waits between two passes.",
+        &SEAL_INTERVAL,
+        10,
+        60_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+    number(
+        c"batchcortex.clock_ahead",
+        c"How far ahead of the server's clock the source time of a sample may be.",
+        &CLOCK_AHEAD,
+        0,
+        3_600,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+    number(
+        c"batchcortex.signature_window",
+        c"How far the creation time of a device's request signature may be from the server's clock.",
+        &SIGNATURE_WINDOW,
+        1,
+        3_600,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+    number(
+        c"batchcortex.argon2_memory",
+        c"Memory of one Argon2id password hash (OWASP: 19 MiB with 2 passes).",
+        &ARGON2_MEMORY,
+        19_456,
+        1_048_576,
+        GucContext::Sighup,
+        GucFlags::UNIT_KB,
+    );
+    number(
+        c"batchcortex.argon2_passes",
+        c"Passes of one Argon2id password hash.",
+        &ARGON2_PASSES,
+        2,
+        20,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    number(
+        c"batchcortex.session_life",
+        c"How long a session lives at most.",
+        &SESSION_LIFE,
+        1,
+        10_080,
+        GucContext::Sighup,
+        GucFlags::UNIT_MIN,
+    );
+    number(
+        c"batchcortex.session_idle",
+        c"How long a session may be idle before it ends.",
+        &SESSION_IDLE,
+        1,
+        10_080,
+        GucContext::Sighup,
+        GucFlags::UNIT_MIN,
+    );
+    GucRegistry::define_string_guc(
+        c"batchcortex.key_file",
+        c"File of the server's secret keys; relative to the data directory.",
+        c"Made with owner-only permissions when the server starts and it does not exist.",
+        &KEY_FILE,
+        GucContext::Postmaster,
+        GucFlags::SUPERUSER_ONLY,
+    );
+    // SAFETY: the check hook is guarded and only reads globals of the process.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            c"batchcortex.identity",
+            c"Identity bound to the transaction.",
+            c"Set by open_request and its kin alone; SET, set_config and ALTER ROLE are refused to everyone.",
+            &IDENTITY,
+            GucContext::Suset,
+            GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE | GucFlags::SUPERUSER_ONLY,
+            Some(binding::check_identity),
+            None,
+            None,
+        );
+    }
+    #[cfg(any(feature = "pg13", feature = "pg14"))]
+    // SAFETY: a NUL-terminated literal.
+    unsafe {
+        pg_sys::EmitWarningsOnPlaceholders(c"batchcortex".as_ptr());
+    }
+    #[cfg(not(any(feature = "pg13", feature = "pg14")))]
+    // SAFETY: a NUL-terminated literal.
+    unsafe {
+        pg_sys::MarkGUCPrefixReserved(c"batchcortex".as_ptr());
+    }
+}
