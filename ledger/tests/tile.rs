@@ -25,7 +25,7 @@ struct Store {
 
 impl Store {
     fn append(&mut self, leaves: &[Hash]) -> Appended {
-        let appended = tile::append(self.size, &self.edge, leaves).unwrap();
+        let appended = tile::append(self.size, &self.edge, leaves).expect("the edge fits");
         for tile in &appended.tiles {
             self.tiles.insert((tile.level, tile.index), tile.hashes.clone());
         }
