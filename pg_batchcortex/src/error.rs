@@ -1,8 +1,8 @@
 //! SQLSTATEs of class `BC`, and the two ways a refusal leaves the extension.
 //!
 //! The error machinery of pgrx knows PostgreSQL's own SQLSTATEs only. So a function in Rust that refuses gives
-//! its [`Refusal`] back as data, and the SQL function in front of it raises it; a trigger, which has nothing in
-//! front of it, raises it through [`trigger`].
+//! its [`Refusal`] back as data, and the SQL function in front of it raises it; a trigger function, which has nothing in
+//! front of it, raises it through [`raising`].
 
 use pgrx::pg_sys;
 use std::ffi::CString;
@@ -76,11 +76,11 @@ mod raw {
     }
 }
 
-/// Runs the body of a trigger function and raises its refusal with its own SQLSTATE.
+/// Runs the body of a hand-written C function and raises its refusal with its own SQLSTATE.
 ///
 /// # Safety
 /// Must be the last call of an `extern "C-unwind"` function that PostgreSQL called, with nothing left to drop.
-pub unsafe fn trigger(body: impl FnOnce() -> Result<pg_sys::Datum, Refusal>) -> pg_sys::Datum {
+pub unsafe fn raising(body: impl FnOnce() -> Result<pg_sys::Datum, Refusal>) -> pg_sys::Datum {
     let mut report: pg_sys::ErrorData;
     // SAFETY: the guard turns panics and PostgreSQL errors of the body into a PostgreSQL error after all Rust
     // frames are gone; a refusal comes back as plain memory of the current memory context.
@@ -118,4 +118,17 @@ fn encode(sqlstate: &str) -> i32 {
         .bytes()
         .enumerate()
         .fold(0, |code, (i, byte)| code | (((i32::from(byte) - i32::from(b'0')) & 0x3f) << (6 * i)))
+}
+
+/// The record by which PostgreSQL recognises a hand-written C function.
+#[macro_export]
+macro_rules! function_info {
+    ($name:ident) => {
+        #[doc(hidden)]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $name() -> *const pgrx::pg_sys::Pg_finfo_record {
+            static RECORD: pgrx::pg_sys::Pg_finfo_record = pgrx::pg_sys::Pg_finfo_record { api_version: 1 };
+            &raw const RECORD
+        }
+    };
 }

@@ -9,7 +9,7 @@ use std::ffi::CStr;
 pub unsafe extern "C-unwind" fn refuse_change(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
     // SAFETY: PostgreSQL calls a trigger function with trigger data in its context.
     unsafe {
-        error::trigger(|| {
+        error::raising(|| {
             let data = (*fcinfo).context.cast::<pg_sys::TriggerData>();
             if data.is_null() {
                 return Err(Refusal::new("39P01", "refuse_change is a trigger function"));
@@ -29,4 +29,4 @@ pub unsafe extern "C-unwind" fn refuse_change(fcinfo: pg_sys::FunctionCallInfo) 
     }
 }
 
-crate::ledger::leaf::trigger_function_info!(pg_finfo_refuse_change);
+crate::function_info!(pg_finfo_refuse_change);

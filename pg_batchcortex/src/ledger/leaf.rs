@@ -1,0 +1,211 @@
+//! Leaves in the writer's transaction: hash the row before it is stored, check and queue it after.
+//!
+//! Hand-written C functions, because they run for every row and work on the tuple itself.
+
+use super::entry::Entry;
+use super::worker;
+use crate::error::{self, Refusal};
+use crate::row::{Row, bytes_datum, uuid_bytes, uuid_datum, with_varlena};
+use pgrx::{PgTupleDesc, pg_sys};
+use std::ffi::CStr;
+
+/// Microseconds between 1970-01-01 and PostgreSQL's epoch, 2000-01-01.
+const EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
+
+/// A trigger that fired for a row, and its arguments: relation id, domain, key column.
+pub struct Fired {
+    data: *mut pg_sys::TriggerData,
+    arguments: [&'static CStr; 3],
+}
+
+impl Fired {
+    /// # Safety
+    /// `fcinfo` must be what PostgreSQL passed to a function.
+    pub unsafe fn of(fcinfo: pg_sys::FunctionCallInfo) -> Result<Self, Refusal> {
+        // SAFETY: context is null or a node; arguments live as long as the relation is open, that is beyond the call.
+        unsafe {
+            let data = (*fcinfo).context.cast::<pg_sys::TriggerData>();
+            let protocol = |why: &str| Err(Refusal::new("39P01", why));
+            if data.is_null() || (*data).type_ != pg_sys::NodeTag::T_TriggerData {
+                return protocol("this is a trigger function");
+            }
+            let event = (*data).tg_event;
+            if event & pg_sys::TRIGGER_EVENT_ROW == 0 || event & pg_sys::TRIGGER_EVENT_OPMASK != pg_sys::TRIGGER_EVENT_INSERT {
+                return protocol("this trigger function is for rows that are inserted");
+            }
+            let trigger = (*data).tg_trigger;
+            if (*trigger).tgnargs != 3 {
+                return protocol("this trigger function takes relation id, domain and key column");
+            }
+            let argument = |i: usize| CStr::from_ptr(*(*trigger).tgargs.add(i));
+            Ok(Fired { data, arguments: [argument(0), argument(1), argument(2)] })
+        }
+    }
+
+    /// Description of the table's columns.
+    pub fn desc<'a>(&self) -> PgTupleDesc<'a> {
+        // SAFETY: the relation is open for the duration of the trigger.
+        unsafe { PgTupleDesc::from_pg_unchecked((*(*self.data).tg_relation).rd_att) }
+    }
+
+    /// The row.
+    pub fn tuple(&self) -> pg_sys::HeapTuple {
+        // SAFETY: set for every row trigger.
+        unsafe { (*self.data).tg_trigtuple }
+    }
+
+    /// The table.
+    pub fn relation(&self) -> pg_sys::Oid {
+        // SAFETY: the relation is open for the duration of the trigger.
+        unsafe { (*(*self.data).tg_relation).rd_id }
+    }
+
+    fn relation_id(&self) -> Result<u32, Refusal> {
+        let text = self.arguments[0].to_str().ok().and_then(|text| text.parse().ok());
+        text.ok_or_else(|| Refusal::new("39P01", "the relation id of the trigger is not a number"))
+    }
+
+    fn domain(&self) -> &str {
+        self.arguments[1].to_str().unwrap_or("")
+    }
+
+    fn key_column(&self) -> &str {
+        self.arguments[2].to_str().unwrap_or("")
+    }
+
+    /// Puts the leaf hash of `row` into it and gives the tuple to store.
+    pub fn seal_in(&self, row: &mut Row<'_>, leaf_hash: usize) -> Result<pg_sys::Datum, Refusal> {
+        let hash = row.leaf(self.domain(), Some(leaf_hash)).map_err(|e| Refusal::new(error::TOO_LARGE, e))?;
+        row.set(leaf_hash, Some(bytes_datum(&hash)));
+        let tuple = row.form();
+        // SAFETY: a fresh tuple of the relation.
+        unsafe { (*tuple).t_tableOid = self.relation() };
+        Ok(pg_sys::Datum::from(tuple))
+    }
+}
+
+/// BEFORE INSERT: sets the key (UUID version 7), recorded_at and leaf_hash.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn leaf_stamp(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: called by PostgreSQL as a trigger; Fired::of checks that it is.
+    unsafe {
+        error::raising(|| {
+            let fired = Fired::of(fcinfo)?;
+            let desc = fired.desc();
+            let mut row = Row::of(&desc, fired.tuple());
+            let recorded_at = position(&row, "recorded_at")?;
+            let now = time_of_record(row.get(recorded_at));
+            row.set(recorded_at, Some(pg_sys::Datum::from(now)));
+            let key = position(&row, fired.key_column())?;
+            row.set(key, Some(uuid_datum(&uuid_v7(now))));
+            let leaf_hash = position(&row, "leaf_hash")?;
+            fired.seal_in(&mut row, leaf_hash)
+        })
+    }
+}
+
+crate::function_info!(pg_finfo_leaf_stamp);
+
+/// AFTER INSERT: the row as it was stored must still have the leaf that it was given, and then waits for sealing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn leaf_enqueue(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: called by PostgreSQL as a trigger; Fired::of checks that it is.
+    unsafe {
+        error::raising(|| {
+            let fired = Fired::of(fcinfo)?;
+            let desc = fired.desc();
+            let row = Row::of(&desc, fired.tuple());
+            let missing = || Refusal::new(error::FORGED, "a record came without organisation, key, time or leaf hash");
+            let column = |name: &str| Ok(row.get(position(&row, name)?));
+            let leaf_hash = position(&row, "leaf_hash")?;
+            let hash = row.leaf(fired.domain(), Some(leaf_hash)).map_err(|e| Refusal::new(error::TOO_LARGE, e))?;
+            let stored = row.get(leaf_hash).ok_or_else(missing)?;
+            if !with_varlena(stored, |stored| stored == hash) {
+                // Another BEFORE trigger ran after leaf_stamp, or leaf_stamp did not run.
+                return Err(Refusal::new(error::FORGED, "the row was changed on its way into the table: its leaf hash is not its own")
+                    .hint("Remove the trigger that changes rows of this table."));
+            }
+            let entry = Entry {
+                org_id: uuid_bytes(column("org_id")?.ok_or_else(missing)?),
+                relation_id: fired.relation_id()?,
+                recorded_at: column("recorded_at")?.ok_or_else(missing)?.value() as i64,
+                hash,
+                key: uuid_bytes(column(fired.key_column())?.ok_or_else(missing)?).to_vec(),
+            };
+            enqueue(&entry);
+            worker::want();
+            Ok(pg_sys::Datum::from(0usize))
+        })
+    }
+}
+
+crate::function_info!(pg_finfo_leaf_enqueue);
+
+/// Appends to ledger_queue directly: no plan, no index, no trigger, and no privilege that the writer would need.
+fn enqueue(entry: &Entry) {
+    // SAFETY: a tuple of the table's one bytea column is formed and inserted in the current transaction.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"batchcortex".as_ptr(), false);
+        let queue = pg_sys::get_relname_relid(c"ledger_queue".as_ptr(), schema);
+        let relation = pg_sys::table_open(queue, pg_sys::RowExclusiveLock as i32);
+        let mut value = bytes_datum(&entry.pack());
+        let mut null = false;
+        let tuple = pg_sys::heap_form_tuple((*relation).rd_att, &raw mut value, &raw mut null);
+        pg_sys::simple_heap_insert(relation, tuple);
+        pg_sys::table_close(relation, pg_sys::NoLock as i32);
+        pg_sys::heap_freetuple(tuple);
+        pg_sys::pfree(value.cast_mut_ptr());
+    }
+}
+
+/// Position of a column that a source of leaves must have.
+pub fn position(row: &Row<'_>, name: &str) -> Result<usize, Refusal> {
+    row.position(name)
+        .ok_or_else(|| Refusal::new(error::UNAVAILABLE, format!("the table has no column {name}")).hint("Run CALL batchcortex.migrate()."))
+}
+
+/// The server's time of a record, in microseconds since 2000-01-01 UTC. The column's default chose the partition a moment ago,
+/// within this statement; that value is kept, so that no record falls between two months. Any other is overwritten.
+pub fn time_of_record(given: Option<pg_sys::Datum>) -> i64 {
+    // SAFETY: both read clocks.
+    unsafe {
+        let now = pg_sys::GetCurrentTimestamp();
+        match given.map(|datum| datum.value() as i64) {
+            Some(given) if (pg_sys::GetCurrentStatementStartTimestamp()..=now).contains(&given) => given,
+            _ => now,
+        }
+    }
+}
+
+/// UUID version 7 (RFC 9562 §5.7) of a time in microseconds since 2000-01-01 UTC: 48 bits of Unix milliseconds, the
+/// fraction of the millisecond in 12 bits (§6.2 method 3), 62 random bits.
+pub fn uuid_v7(microseconds: i64) -> [u8; 16] {
+    let unix = (microseconds + EPOCH_MICROSECONDS).max(0) as u64;
+    let fraction = ((unix % 1000) * 4096 / 1000) as u16;
+    let mut uuid = [0u8; 16];
+    // SAFETY: 8 writable bytes.
+    if !unsafe { pg_sys::pg_strong_random(uuid[8..].as_mut_ptr().cast(), 8) } {
+        pgrx::error!("the operating system gave no random bytes");
+    }
+    uuid[..6].copy_from_slice(&(unix / 1000).to_be_bytes()[2..]);
+    uuid[6..8].copy_from_slice(&(0x7000 | fraction).to_be_bytes());
+    uuid[8] = 0x80 | (uuid[8] & 0x3f);
+    uuid
+}
+
+pgrx::extension_sql!(
+    r"
+create function batchcortex.leaf_stamp() returns trigger language c as 'MODULE_PATHNAME', 'leaf_stamp';
+create function batchcortex.leaf_enqueue() returns trigger language c as 'MODULE_PATHNAME', 'leaf_enqueue';
+create function batchcortex.event_stamp() returns trigger language c as 'MODULE_PATHNAME', 'event_stamp';
+comment on function batchcortex.event_stamp() is 'BEFORE INSERT trigger of events_log: sets id, time, actor, address, request and leaf hash to the server''s values.';
+create function batchcortex.refuse_change() returns trigger language c as 'MODULE_PATHNAME', 'refuse_change';
+comment on function batchcortex.refuse_change() is 'BEFORE UPDATE, DELETE or TRUNCATE trigger: refuses with SQLSTATE BC001.';
+create function batchcortex.event_preimage(event record) returns bytea language c immutable strict parallel safe as 'MODULE_PATHNAME', 'event_preimage';
+comment on function batchcortex.event_preimage(record) is 'The record preimage of a row of batchcortex.events_log (docs/format.md): sha256(''\x00'' || event_preimage(e)) is its leaf hash.';
+create function batchcortex.segment_preimage(segment record) returns bytea language c immutable strict parallel safe as 'MODULE_PATHNAME', 'segment_preimage';
+comment on function batchcortex.segment_preimage(record) is 'The record preimage of a row of batchcortex.sample_segment (docs/format.md).';
+",
+    name = "triggers",
+    requires = ["access"]
+);

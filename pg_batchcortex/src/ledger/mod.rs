@@ -1,0 +1,11 @@
+//! The ledger: rows become leaves in the writer's transaction, a worker seals them into each organisation's Merkle
+//! tree, and verification recomputes all of it.
+
+pub mod entry; // a leaf that waits, packed
+pub mod leaf; // the trigger functions that hash and queue rows
+pub mod preimage; // the preimage of a row, for whoever wants to recompute
+pub mod records; // which record each leaf of a tile stands for
+pub mod scan; // rows in batches under the caller's snapshot
+pub mod seal; // one pass: waiting leaves to tiles, head and checkpoint
+pub mod verify; // rows, leaves, tiles and checkpoints against each other
+pub mod worker; // the processes that seal
