@@ -9,10 +9,18 @@
 //! | [`record`] | the preimage of a record's leaf | `docs/format.md` |
 //! | [`merkle`] | roots, compact ranges, proofs and their verification | RFC 6962 §2.1, RFC 9162 §2.1 |
 //! | [`tile`] | the tree as 256-wide tiles | C2SP tlog-tiles |
+//! | [`note`] | text signed by keys with names | C2SP signed-note |
+//! | [`checkpoint`] | the signed state of a log | C2SP tlog-checkpoint |
+//! | [`cosignature`] | what a witness adds to a checkpoint | C2SP tlog-cosignature |
+//! | [`tlog_proof`] | a record's proof in one text | C2SP tlog-proof |
 //! | [`request_signature`] | requests that a device signs | RFC 9421, RFC 9530 |
 
+pub mod checkpoint;
+pub mod cosignature;
 pub mod hash;
 pub mod merkle;
+pub mod note;
 pub mod record;
 pub mod request_signature;
 pub mod tile;
+pub mod tlog_proof;
