@@ -17,7 +17,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{NoTls, Row};
 
 use crate::problem::{self, Problem};
-use crate::request::{Caller, Origin};
+use crate::request::Caller;
 use crate::settings::DatabaseSettings;
 
 /// A parameter and its type. The types are said here, so that the server is not asked for them.
@@ -187,13 +187,4 @@ pub fn only(rows: Vec<Row>) -> Result<Row, Problem> {
     let [row] = <[Row; 1]>::try_from(rows)
         .map_err(|_| Problem::internal("the database answered with another number of rows than one"))?;
     Ok(row)
-}
-
-/// Origin of a request as the last three parameters of a function.
-pub fn origin_parameters(origin: &Origin) -> [Parameter<'_>; 3] {
-    [
-        (&origin.client_ip, Type::INET),
-        (&origin.user_agent, Type::TEXT),
-        (&origin.request_id, Type::TEXT),
-    ]
 }

@@ -152,6 +152,8 @@ pub struct Caller {
     pub origin: Origin,
     /// Session token or API key, as sent.
     pub credential: Secret,
+    /// Whether it came as the session cookie.
+    pub by_cookie: bool,
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {
@@ -160,7 +162,12 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let origin = Origin::from_request_parts(parts, state).await?;
         let credential = credential(&parts.method, &parts.headers)?;
-        Ok(Self { origin, credential })
+        let by_cookie = !parts.headers.contains_key(header::AUTHORIZATION);
+        Ok(Self {
+            origin,
+            credential,
+            by_cookie,
+        })
     }
 }
 
