@@ -1,0 +1,131 @@
+//! A caller of the API.
+
+use anyhow::{Context, Result, ensure};
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+
+/// An answer of the API: status and body; an empty body is `Null`.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// Media type without parameters.
+    pub media_type: String,
+    /// The JSON body.
+    pub body: Value,
+}
+
+impl Answer {
+    pub(crate) async fn of(response: reqwest::Response) -> Result<Answer> {
+        let status = response.status();
+        let media_type = response
+            .headers()
+            .get("content-type")
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or_default();
+        let media_type = media_type.split(';').next().unwrap_or_default().to_owned();
+        let bytes = response.bytes().await?;
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes).context("no JSON")?
+        };
+        Ok(Answer {
+            status,
+            media_type,
+            body,
+        })
+    }
+
+    /// The body of an answer that must be a success.
+    ///
+    /// # Errors
+    /// With the problem document when it is none.
+    pub fn ok(self) -> Result<Value> {
+        ensure!(self.status.is_success(), "{}: {}", self.status, self.body);
+        Ok(self.body)
+    }
+
+    /// Code of a problem document (RFC 9457), such as `BC423`, with the HTTP status.
+    ///
+    /// # Errors
+    /// When the answer is no problem document, or says another status in its body than in its head.
+    pub fn problem(&self) -> Result<(u16, String)> {
+        ensure!(
+            self.media_type == "application/problem+json",
+            "no problem document: {self:?}"
+        );
+        ensure!(
+            self.body["status"] == self.status.as_u16(),
+            "status and body differ: {self:?}"
+        );
+        let code = self.body["code"]
+            .as_str()
+            .with_context(|| format!("no code: {self:?}"))?;
+        Ok((self.status.as_u16(), code.to_owned()))
+    }
+}
+
+/// Someone who calls the API, with a session or without.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    client: reqwest::Client,
+    url: String,
+    token: Option<String>,
+}
+
+impl Caller {
+    /// A caller who has not signed in.
+    pub fn nobody(url: &str) -> Caller {
+        Caller {
+            client: reqwest::Client::new(),
+            url: url.to_owned(),
+            token: None,
+        }
+    }
+
+    /// The same caller with the token of a session.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Caller {
+        Caller {
+            token: Some(token.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// GET of a path such as `/v1/batches`.
+    ///
+    /// # Errors
+    /// When the API does not answer.
+    pub async fn get(&self, path: &str) -> Result<Answer> {
+        self.send(Method::GET, path, None).await
+    }
+
+    /// POST of a JSON body.
+    ///
+    /// # Errors
+    /// When the API does not answer.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
+        self.send(Method::POST, path, Some(serde_json::to_vec(body)?))
+            .await
+    }
+
+    /// POST of bytes that claim to be JSON.
+    ///
+    /// # Errors
+    /// When the API does not answer.
+    pub async fn post_bytes(&self, path: &str, body: &[u8]) -> Result<Answer> {
+        self.send(Method::POST, path, Some(body.to_vec())).await
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Answer> {
+        let mut request = self.client.request(method, format!("{}{path}", self.url));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body);
+        }
+        Answer::of(request.send().await?).await
+    }
+}
