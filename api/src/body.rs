@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::path::ErrorKind;
-use axum::extract::rejection::{BytesRejection, FailedToBufferBody, PathRejection};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use bytes::BytesMut;
+use futures_util::StreamExt as _;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
@@ -18,25 +20,64 @@ use uuid::Uuid;
 
 use crate::problem::{self, Problem};
 
+/// Largest body of a route, in bytes, unless it sets a limit of its own.
+pub const BODY_LIMIT: usize = 256 * 1024;
+
 /// Time that a whole body may take to arrive.
 const BODY_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The bytes of a body, within the limit of the route.
+/// What of a body that is too large is read and thrown away. A client that is cut off while it sends mostly sees a broken
+/// connection instead of the answer, and tries again.
+const DISCARD_LIMIT: usize = 32 * 1024 * 1024;
+
+/// The bytes of a body, `limit` at most.
 ///
 /// # Errors
 ///
 /// BC413 above the limit, BC408 when it does not arrive in time, BC400 when it breaks off.
-pub async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
-    match tokio::time::timeout(BODY_DEADLINE, Bytes::from_request(request, state)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)))) => Err(
-            Problem::new(problem::TOO_LARGE, "The body is larger than this route takes."),
-        ),
-        Ok(Err(_)) => Err(Problem::new(problem::MALFORMED, "The body broke off.")),
-        Err(_) => Err(Problem::new(
+pub async fn bytes(request: Request, limit: usize) -> Result<Bytes, Problem> {
+    let arrived = tokio::time::timeout(BODY_DEADLINE, read(request, limit)).await;
+    arrived.unwrap_or_else(|_| {
+        Err(Problem::new(
             problem::TOO_SLOW,
             "The body did not arrive within 30 seconds.",
-        )),
+        ))
+    })
+}
+
+async fn read(request: Request, limit: usize) -> Result<Bytes, Problem> {
+    let too_large = || {
+        Problem::new(
+            problem::TOO_LARGE,
+            format!("This route takes a body of {limit} bytes at most."),
+        )
+    };
+    let headers = request.headers();
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let waits = headers.contains_key(header::EXPECT);
+    if announced.is_some_and(|length| length > DISCARD_LIMIT || (waits && length > limit)) {
+        return Err(too_large());
+    }
+    let mut stream = request.into_body().into_data_stream();
+    let mut body = BytesMut::new();
+    let mut length = 0;
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|_| Problem::new(problem::MALFORMED, "The body broke off."))?;
+        length += chunk.len();
+        if length <= limit {
+            body.extend_from_slice(&chunk);
+        } else if length > DISCARD_LIMIT {
+            break;
+        } else {
+            body = BytesMut::new();
+        }
+    }
+    if length > limit {
+        Err(too_large())
+    } else {
+        Ok(body.freeze())
     }
 }
 
@@ -47,14 +88,14 @@ pub struct Json<T>(pub T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
             return Err(Problem::new(
                 problem::MEDIA_TYPE,
                 "Send the body as application/json.",
             ));
         }
-        let bytes = bytes(request, state).await?;
+        let bytes = bytes(request, BODY_LIMIT).await?;
         parse(&bytes).map(Self)
     }
 }

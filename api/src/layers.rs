@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -16,18 +16,12 @@ use crate::problem::{self, Problem};
 use crate::request::{self, TrustedProxies};
 use crate::routes;
 
-/// Largest body, in bytes, of every route but ingest.
-pub const BODY_LIMIT: usize = 256 * 1024;
-
-/// Largest body of an ingest request in bytes.
-pub const INGEST_BODY_LIMIT: usize = 8 * 1024 * 1024;
-
 /// How many requests may be in progress, which bounds the memory that a burst can take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Requests of all kinds but liveness, at up to [`BODY_LIMIT`] of body each.
+    /// Requests of all kinds but liveness, at up to [`BODY_LIMIT`](crate::body::BODY_LIMIT) of body each.
     pub requests: usize,
-    /// Ingest requests among them, at up to [`INGEST_BODY_LIMIT`] of body each.
+    /// Ingest requests among them, at up to [`INGEST_BODY_LIMIT`](routes::telemetry::INGEST_BODY_LIMIT) of body each.
     pub ingests: usize,
 }
 
@@ -43,7 +37,6 @@ pub fn service(database: Database, proxies: TrustedProxies, limits: Limits) -> R
         .fallback(unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(database)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn(catch_panic))
         .layer(from_fn(answer_headers))
         .layer(from_fn_with_state(proxies, request::attend))

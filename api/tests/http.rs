@@ -1,6 +1,7 @@
 //! The HTTP surface in process, without a database: routing, limits, problems, headers.
 //!
 //! The pool points at a port where nobody listens, which is also what a database that is down looks like.
+#![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,9 +9,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode, header};
+use batchcortex_api::body::BODY_LIMIT;
 use batchcortex_api::database::Database;
-use batchcortex_api::layers::{BODY_LIMIT, INGEST_BODY_LIMIT, Limits, service};
+use batchcortex_api::layers::{Limits, service};
 use batchcortex_api::request::{Peer, TrustedProxies};
+use batchcortex_api::routes::telemetry::INGEST_BODY_LIMIT;
 use batchcortex_api::settings::DatabaseSettings;
 use serde_json::Value;
 use tower::ServiceExt as _;

@@ -1,4 +1,5 @@
 //! The process: its log, its command line, how it starts and stops. Without a database.
+#![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -135,6 +136,32 @@ fn the_log_holds_nothing_but_its_listed_fields() {
         }
     }
     assert_eq!(count, answers.len());
+}
+
+/// A client that sends on while it is refused still gets the answer, not a broken connection.
+#[test]
+fn a_large_body_is_answered_413_over_the_wire() {
+    let service = Service::start("info");
+    for size in [9 << 20, 31 << 20] {
+        let mut stream = service.connect();
+        let head = format!(
+            "POST /v1/ingest HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {size}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&vec![b' '; size]).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 413") && answer.contains("BC413"),
+            "{answer}"
+        );
+    }
+    // Who asks before sending is told at once.
+    let asks = format!(
+        "POST /v1/ingest HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        9 << 20
+    );
+    assert!(service.exchange(&asks).starts_with("HTTP/1.1 413"));
 }
 
 /// control: A7

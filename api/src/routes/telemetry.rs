@@ -1,7 +1,7 @@
 //! Equipment, tags, devices, and the samples that devices send.
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::middleware::from_fn_with_state;
@@ -14,13 +14,16 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::{all_rows, from_row};
-use crate::body::{self, Id, Json, Query};
+use crate::body::{self, BODY_LIMIT, Id, Json, Query};
 use crate::database::{Call, Database, only};
-use crate::layers::{Admission, INGEST_BODY_LIMIT, admit};
+use crate::layers::{Admission, admit};
 use crate::openapi::{DeviceProblems, ReadProblems, WriteProblems};
 use crate::problem::{self, Problem};
 use crate::request::{Caller, Origin};
 use crate::wire::{RawJson, Timestamp};
+
+/// Largest body of an ingest request in bytes.
+pub const INGEST_BODY_LIMIT: usize = 8 * 1024 * 1024;
 
 pub(crate) fn routes(ingests: Admission) -> OpenApiRouter<Database> {
     OpenApiRouter::new()
@@ -28,11 +31,7 @@ pub(crate) fn routes(ingests: Admission) -> OpenApiRouter<Database> {
         .routes(routes!(tags, create_tag))
         .routes(routes!(enrol_device))
         .routes(routes!(samples))
-        .routes(
-            routes!(ingest)
-                .layer(DefaultBodyLimit::max(INGEST_BODY_LIMIT))
-                .layer(from_fn_with_state(ingests, admit)),
-        )
+        .routes(routes!(ingest).layer(from_fn_with_state(ingests, admit)))
         .routes(routes!(ingest_position))
 }
 
@@ -479,7 +478,7 @@ async fn ingest(
     signed: Signed,
     request: Request,
 ) -> Result<Json<Stored>, Problem> {
-    let body: Bytes = body::bytes(request, &()).await?;
+    let body: Bytes = body::bytes(request, INGEST_BODY_LIMIT).await?;
     let body = body.as_ref();
     let rows = database
         .call(Call {
@@ -566,7 +565,7 @@ async fn ingest_position(
     Query(filter): Query<PositionFilter>,
     request: Request,
 ) -> Result<Json<Position>, Problem> {
-    let body: Bytes = body::bytes(request, &()).await?;
+    let body: Bytes = body::bytes(request, BODY_LIMIT).await?;
     let body = body.as_ref();
     let rows = database
         .call(Call {
