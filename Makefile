@@ -45,7 +45,7 @@ fmt: ## format the Rust code
 	@cargo fmt --all
 
 lint: ## rustfmt, clippy, shellcheck and cargo deny, as the tests run them
-	@scripts/ensure-tools
+	@scripts/ensure-tools --lint
 	@scripts/lint
 
 clean: ## stop, and remove what was built, the private cluster and its data

@@ -107,6 +107,14 @@ postmaster() {
   [ "$(readlink "/proc/$pid/cwd" 2>/dev/null)" = "$(readlink -f "$pgdata")" ] && printf '%s\n' "$pid"
 }
 
+at_work() { # whether any process has the data directory as its own
+  local cwd
+  for cwd in /proc/[0-9]*/cwd; do
+    if [ "$(readlink "$cwd" 2>/dev/null)" = "$(readlink -f "$pgdata")" ]; then return 0; fi
+  done
+  return 1
+}
+
 stop_postmaster() {
   if postmaster >/dev/null; then
     as_server "$(private "$("$pg_config" --bindir)")/pg_ctl" -D "$pgdata" -m fast -w -t 60 stop >/dev/null
