@@ -169,7 +169,7 @@ pub fn decode(preimage: &[u8]) -> Result<Record<'_>, RecordError> {
         total: preimage.len(),
     };
     let domain = reader.name()?;
-    let mut fields: Vec<Field<'_>> = Vec::new();
+    let mut fields: Vec<Field<'_>> = Vec::with_capacity(24);
     while !reader.rest.is_empty() {
         let start = reader.position();
         if fields.len() == MAX_FIELDS {
