@@ -1,3 +1,175 @@
-//! batchcortex edge
+//! `batchcortex-edge`: the agent beside the equipment.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use batchcortex_edge::agent::config::Config;
+use batchcortex_edge::agent::session::Connection;
+use batchcortex_edge::agent::{self, tags};
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+/// Reads tags of an OPC UA server and posts what it captured to the BatchCortex API.
+///
+/// The agent only reads: it has no path that writes to equipment or calls its methods. It opens connections
+/// to the OPC UA server and to the API and accepts none. Each sample is on disk before the OPC UA server
+/// may forget it, and stays there until the API has acknowledged it.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "\
+A configuration (paths are relative to its directory):
+  api_url = \"https://batch.example\"         # http only to loopback
+  device_id = \"0194e7a2-4c1d-7000-8000-000000000001\"
+  key_id = \"bcd_…\"                          # shown when the device was enrolled
+  secret_file = \"device.secret\"             # 64 hexadecimal digits, mode 0600
+  batch = \"B-2026-001\"                      # optional
+  spool_dir = \"/var/lib/batchcortex-edge\"
+  spool_limit_mib = 1024                    # optional
+  flush_interval_ms = 1000                  # optional
+
+  [opcua]
+  endpoint = \"opc.tcp://127.0.0.1:4840/\"
+  publishing_interval_ms = 100              # optional
+  sampling_interval_ms = 0                  # optional; 0 is the fastest that the server has
+  queue_size = 10000                        # optional; samples a tag queued at the server
+  user = \"reader\"                           # optional, with password_file
+  password_file = \"opcua.password\"
+  tags = [
+    { name = \"pH\", node_id = \"nsu=urn:batchcortex:plant;s=pH\" },
+  ]
+
+Log: BATCHCORTEX_LOG sets the level, such as debug or batchcortex_edge=trace. No secret is logged.
+Exit status: 0 when told to stop (SIGTERM, SIGINT), 1 when a person is needed."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Capture and post until told to stop
+    Run {
+        /// Configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// File that tells what the agent is doing, as JSON, replaced in one step
+        #[arg(long, value_name = "FILE")]
+        status: Option<PathBuf>,
+    },
+    /// Check a configuration and the secret without connecting
+    Check {
+        /// Configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// List the variables of an OPC UA server, ready for opcua.tags
+    Browse {
+        /// Address of the server
+        #[arg(long, value_name = "URL", default_value = "opc.tcp://127.0.0.1:4840/")]
+        endpoint: String,
+        /// Most variables to list
+        #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
+        limit: usize,
+    },
+}
+
+fn check(path: &std::path::Path) -> Result<()> {
+    let config = Config::load(path)?;
+    config.secret()?;
+    if let Some(account) = &config.opcua.account {
+        account.password()?;
+    }
+    println!(
+        "{}: {} tags of {}",
+        path.display(),
+        config.opcua.tags.len(),
+        config.opcua.endpoint
+    );
+    println!(
+        "posts to {} as device {} with key {}",
+        config.api_url, config.device_id, config.key_id
+    );
+    Ok(())
+}
+
+async fn browse(endpoint: &str, limit: usize) -> Result<()> {
+    let pki = std::env::temp_dir().join("batchcortex-edge-pki");
+    let mut connection = Connection::open(endpoint, None, "urn:batchcortex:edge:browse", &pki).await?;
+    let ready = tokio::time::timeout(Duration::from_secs(15), connection.ready()).await;
+    ensure!(
+        matches!(ready, Ok(true)),
+        "{endpoint} does not open an anonymous session"
+    );
+    let offers = tokio::time::timeout(tags::PATIENCE, tags::browse(connection.session(), limit))
+        .await
+        .context("the server did not list its variables in time")??;
+    for offer in &offers {
+        let tag = &offer.tag;
+        let entry = format!(
+            "{{ name = {:?}, node_id = {:?} }},",
+            tag.name,
+            offer.address.to_string()
+        );
+        let access = if tag.writable { "WRITABLE" } else { "read only" };
+        let (unit, data_type) = (
+            tag.unit.as_deref().unwrap_or("no unit"),
+            tag.data_type.unwrap_or("other type"),
+        );
+        println!("{entry:<70} # {data_type}, {unit}, {access}");
+    }
+    eprintln!("{} variables", offers.len());
+    connection.close().await;
+    Ok(())
+}
+
+async fn run(path: &std::path::Path, status: Option<&std::path::Path>) -> Result<()> {
+    let config = Config::load(path)?;
+    let (sender, stop) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("told to stop");
+        sender.send_replace(true);
+        // The channel stays open: its end is not a stop.
+        std::future::pending::<()>().await;
+    });
+    Ok(agent::run(config, status, stop).await?)
+}
+
+/// The agent's own words, and from the OPC UA library only warnings; not the one about the certificate that
+/// an endpoint without message security does not use.
+const QUIET: &str =
+    "warn,batchcortex_edge=info,opcua_crypto::certificate_store=off,opcua_client::session::client=off";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_env("BATCHCORTEX_LOG").unwrap_or_else(|_| EnvFilter::new(QUIET));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    let done = match &arguments.command {
+        Command::Run { config, status } => run(config, status.as_deref()).await,
+        Command::Check { config } => check(config),
+        Command::Browse { endpoint, limit } => browse(endpoint, *limit).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("batchcortex-edge: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
