@@ -21,7 +21,11 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal without a hint.
     pub fn new(sqlstate: &'static str, message: impl Into<String>) -> Self {
-        Refusal { sqlstate, message: message.into(), hint: None }
+        Refusal {
+            sqlstate,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// Says what to do.
@@ -39,8 +43,6 @@ pub const FORGED: &str = "BC002";
 pub const MALFORMED: &str = "BC400";
 /// No valid credential.
 pub const UNAUTHENTICATED: &str = "BC401";
-/// The organisation, or a thing in it, is another's or does not exist.
-pub const UNKNOWN: &str = "BC404";
 /// It exists already, with other content.
 pub const CONFLICT: &str = "BC409";
 /// The message is not the device's next.
@@ -114,10 +116,9 @@ fn error_data(refusal: &Refusal) -> pg_sys::ErrorData {
 
 /// Five characters as PostgreSQL's MAKE_SQLSTATE packs them: six bits each, first character lowest.
 fn encode(sqlstate: &str) -> i32 {
-    sqlstate
-        .bytes()
-        .enumerate()
-        .fold(0, |code, (i, byte)| code | (((i32::from(byte) - i32::from(b'0')) & 0x3f) << (6 * i)))
+    sqlstate.bytes().enumerate().fold(0, |code, (i, byte)| {
+        code | (((i32::from(byte) - i32::from(b'0')) & 0x3f) << (6 * i))
+    })
 }
 
 /// The record by which PostgreSQL recognises a hand-written C function.

@@ -49,7 +49,10 @@ pub unsafe extern "C-unwind" fn event_stamp(fcinfo: pg_sys::FunctionCallInfo) ->
 crate::function_info!(pg_finfo_event_stamp);
 
 fn columns(fired: &Fired, row: &Row<'_>) -> Result<Columns, Refusal> {
-    if let Some((relation, columns)) = COLUMNS.get().filter(|(relation, _)| *relation == fired.relation()) {
+    if let Some((relation, columns)) = COLUMNS
+        .get()
+        .filter(|(relation, _)| *relation == fired.relation())
+    {
         let _ = relation;
         return Ok(columns);
     }
@@ -76,11 +79,20 @@ fn stamp_actor(row: &mut Row<'_>, columns: &Columns) -> Result<(), Refusal> {
         return stamp_database_login(row, columns);
     };
     let Some(org_id) = identity.org_id() else {
-        return Err(Refusal::new(error::FORGED, "the bound identity names no organisation"));
+        return Err(Refusal::new(
+            error::FORGED,
+            "the bound identity names no organisation",
+        ));
     };
     // SAFETY: org_id is a uuid column.
-    if row.get(columns.org_id).is_some_and(|given| unsafe { crate::row::uuid_bytes(given) } != org_id) {
-        return Err(Refusal::new(error::FORGED, "an event belongs to the organisation of the request"));
+    if row
+        .get(columns.org_id)
+        .is_some_and(|given| unsafe { crate::row::uuid_bytes(given) } != org_id)
+    {
+        return Err(Refusal::new(
+            error::FORGED,
+            "an event belongs to the organisation of the request",
+        ));
     }
     row.set(columns.org_id, Some(uuid_datum(&org_id)));
     row.set(columns.actor_kind, Some(text_datum(identity.kind())));
@@ -99,14 +111,21 @@ fn stamp_database_login(row: &mut Row<'_>, columns: &Columns) -> Result<(), Refu
     unsafe {
         let server = pg_sys::MyProcPort.is_null();
         let login = pg_sys::GetSessionUserId();
-        let name = if server { c"server".as_ptr() } else { pg_sys::GetUserNameFromId(login, false).cast_const() };
+        let name = if server {
+            c"server".as_ptr()
+        } else {
+            pg_sys::GetUserNameFromId(login, false).cast_const()
+        };
         let name = CStr::from_ptr(name).to_string_lossy();
         let role = match (server, pg_sys::superuser_arg(login)) {
             (true, _) => "system",
             (false, true) => "superuser",
             (false, false) => "login",
         };
-        row.set(columns.actor_kind, Some(text_datum(if server { "system" } else { "database" })));
+        row.set(
+            columns.actor_kind,
+            Some(text_datum(if server { "system" } else { "database" })),
+        );
         row.set(columns.actor_id, None);
         row.set(columns.actor_name, Some(text_datum(&name)));
         row.set(columns.actor_role, Some(text_datum(role)));
@@ -119,17 +138,14 @@ fn stamp_database_login(row: &mut Row<'_>, columns: &Columns) -> Result<(), Refu
 
 /// Address of the session's client, none over a Unix socket.
 unsafe fn client_address() -> Option<pg_sys::Datum> {
-    // SAFETY: inet_client_addr takes no argument and reads MyProcPort.
-    unsafe {
-        if pg_sys::MyProcPort.is_null() || i32::from((*pg_sys::MyProcPort).raddr.addr.ss_family) == 1 {
-            return None;
-        }
-        pgrx::direct_function_call_as_datum(pg_sys::inet_client_addr, &[])
-    }
+    // SAFETY: inet_client_addr takes no argument, reads MyProcPort, and gives null without a network connection.
+    unsafe { pgrx::direct_function_call_as_datum(pg_sys::inet_client_addr, &[]) }
 }
 
 fn inet_datum(text: &str) -> Option<pg_sys::Datum> {
     let text = std::ffi::CString::new(text).ok()?;
     // SAFETY: inet_in takes a NUL-terminated string; the text was an inet when the identity was bound.
-    unsafe { pgrx::direct_function_call_as_datum(pg_sys::inet_in, &[Some(pg_sys::Datum::from(text.as_ptr()))]) }
+    unsafe {
+        pgrx::direct_function_call_as_datum(pg_sys::inet_in, &[Some(pg_sys::Datum::from(text.as_ptr()))])
+    }
 }

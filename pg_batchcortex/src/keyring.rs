@@ -47,7 +47,10 @@ fn keys() -> Result<&'static [(String, Key)], &'static String> {
 }
 
 fn path() -> Result<PathBuf, String> {
-    let name = KEY_FILE.get().and_then(|name| name.into_string().ok()).filter(|name| !name.is_empty());
+    let name = KEY_FILE
+        .get()
+        .and_then(|name| name.into_string().ok())
+        .filter(|name| !name.is_empty());
     let name = PathBuf::from(name.ok_or("batchcortex.key_file is empty")?);
     if name.is_absolute() {
         return Ok(name);
@@ -67,10 +70,13 @@ fn read() -> Result<Vec<(String, Key)>, String> {
     let about = file.metadata().map_err(|e| format!("{shown}: {e}"))?;
     // SAFETY: geteuid cannot fail.
     if about.uid() != unsafe { libc_geteuid() } || about.permissions().mode() & 0o077 != 0 {
-        return Err(format!("{shown} must belong to the server's user and have permissions 0600 or less"));
+        return Err(format!(
+            "{shown} must belong to the server's user and have permissions 0600 or less"
+        ));
     }
     let mut text = Zeroizing::new(String::new());
-    file.read_to_string(&mut text).map_err(|e| format!("{shown}: {e}"))?;
+    file.read_to_string(&mut text)
+        .map_err(|e| format!("{shown}: {e}"))?;
     let keys: Option<Vec<(String, Key)>> = text
         .lines()
         .filter(|line| !line.trim().is_empty())
@@ -83,7 +89,9 @@ fn read() -> Result<Vec<(String, Key)>, String> {
         .collect();
     match keys {
         Some(keys) if !keys.is_empty() => Ok(keys),
-        _ => Err(format!("{shown} is not a key file: a line a key, its id, a space and 64 hex digits")),
+        _ => Err(format!(
+            "{shown} is not a key file: a line a key, its id, a space and 64 hex digits"
+        )),
     }
 }
 
@@ -91,7 +99,11 @@ fn create(path: &PathBuf) -> std::io::Result<()> {
     let mut key = Zeroizing::new([0u8; 32]);
     getrandom::fill(key.as_mut()).map_err(|_| std::io::Error::other("no random bytes"))?;
     let line = Zeroizing::new(format!("k1 {}\n", hex::encode(key.as_ref())));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(line.as_bytes())?;
     file.sync_all()?;
     if let Some(folder) = path.parent() {

@@ -27,29 +27,52 @@ pub extern "C-unwind" fn _PG_init() {
 }
 
 pgrx::extension_sql_file!("../../sql/functions/access.sql", name = "access", bootstrap);
-pgrx::extension_sql_file!("../../sql/functions/isolation.sql", name = "isolation", requires = ["access"]);
+pgrx::extension_sql_file!(
+    "../../sql/functions/isolation.sql",
+    name = "isolation",
+    requires = ["access"]
+);
 pgrx::extension_sql_file!(
     "../../sql/functions/identity.sql",
     name = "identity",
     requires = [
         identity::request::authenticate_request,
         identity::login::authenticate_login,
-        identity::invitation::new_invitation,
+        identity::invitation::generate_invitation,
         identity::invitation::redeem_invitation,
         identity::binding::current_org_id
     ]
 );
-pgrx::extension_sql_file!("../../sql/functions/event.sql", name = "event", requires = ["identity", "triggers"]);
-pgrx::extension_sql_file!("../../sql/functions/batch.sql", name = "batch", requires = ["event"]);
+pgrx::extension_sql_file!(
+    "../../sql/functions/event.sql",
+    name = "event",
+    requires = ["identity", "triggers"]
+);
+pgrx::extension_sql_file!(
+    "../../sql/functions/batch.sql",
+    name = "batch",
+    requires = ["event"]
+);
 pgrx::extension_sql_file!(
     "../../sql/functions/ledger.sql",
     name = "ledger",
-    requires = ["triggers", ledger::verify::verify, ledger::verify::verify_report, health::health]
+    requires = [
+        "triggers",
+        ledger::verify::verify,
+        ledger::verify::verify_report,
+        ledger::worker::request_seal,
+        health::health
+    ]
 );
 pgrx::extension_sql_file!(
     "../../sql/functions/telemetry.sql",
     name = "telemetry",
-    requires = ["event", telemetry::ingest::ingest_message, telemetry::ingest::ingest_standing]
+    requires = [
+        "event",
+        telemetry::ingest::ingest_message,
+        telemetry::ingest::ingest_standing,
+        telemetry::proof::device_secret
+    ]
 );
 pgrx::extension_sql_file!(
     "../../sql/functions/migration.sql",

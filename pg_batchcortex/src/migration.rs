@@ -8,7 +8,10 @@ const STEPS: &[(&str, &str)] = &[
     ("ledger", include_str!("../../sql/migrations/0002_ledger.sql")),
     ("event", include_str!("../../sql/migrations/0003_event.sql")),
     ("batch", include_str!("../../sql/migrations/0004_batch.sql")),
-    ("telemetry", include_str!("../../sql/migrations/0005_telemetry.sql")),
+    (
+        "telemetry",
+        include_str!("../../sql/migrations/0005_telemetry.sql"),
+    ),
 ];
 
 /// Steps of this library, in order: number from 1, name, SQL statements, SHA-256 of the statements.
@@ -16,9 +19,16 @@ const STEPS: &[(&str, &str)] = &[
 #[allow(clippy::type_complexity)]
 pub fn migrations() -> TableIterator<
     'static,
-    (name!(version, i32), name!(name, &'static str), name!(statements, &'static str), name!(sha256, Vec<u8>)),
+    (
+        name!(version, i32),
+        name!(name, &'static str),
+        name!(statements, &'static str),
+        name!(sha256, Vec<u8>),
+    ),
 > {
     TableIterator::new(
-        (1..).zip(STEPS).map(|(version, (name, sql))| (version, *name, *sql, Sha256::digest(sql.as_bytes()).to_vec())),
+        (1..)
+            .zip(STEPS)
+            .map(|(version, (name, sql))| (version, *name, *sql, Sha256::digest(sql.as_bytes()).to_vec())),
     )
 }

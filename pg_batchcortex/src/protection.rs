@@ -17,14 +17,21 @@ pub unsafe extern "C-unwind" fn refuse_change(fcinfo: pg_sys::FunctionCallInfo) 
             let relation = (*data).tg_relation;
             let name = CStr::from_ptr((*(*relation).rd_rel).relname.data.as_ptr()).to_string_lossy();
             let schema = pg_sys::get_namespace_name((*(*relation).rd_rel).relnamespace);
-            let schema = if schema.is_null() { "?".into() } else { CStr::from_ptr(schema).to_string_lossy() };
+            let schema = if schema.is_null() {
+                "?".into()
+            } else {
+                CStr::from_ptr(schema).to_string_lossy()
+            };
             let what = match (*data).tg_event & pg_sys::TRIGGER_EVENT_OPMASK {
                 pg_sys::TRIGGER_EVENT_UPDATE => "UPDATE",
                 pg_sys::TRIGGER_EVENT_DELETE => "DELETE",
                 _ => "TRUNCATE",
             };
-            Err(Refusal::new(error::APPEND_ONLY, format!("{what} refused: {schema}.{name} is append-only"))
-                .hint("A correction is a new record."))
+            Err(Refusal::new(
+                error::APPEND_ONLY,
+                format!("{what} refused: {schema}.{name} is append-only"),
+            )
+            .hint("A correction is a new record."))
         })
     }
 }

@@ -2,12 +2,9 @@
 
 use batchcortex_ledger::hash::Hash;
 use batchcortex_ledger::record::RecordEncoder;
-use pgrx::{PgBox, PgTupleDesc, pg_sys};
+use pgrx::{PgTupleDesc, pg_sys};
 use std::cell::RefCell;
 use std::ffi::CStr;
-
-/// More columns than any table that is a source of leaves may have.
-pub const MAX_COLUMNS: usize = 1600;
 
 /// A row taken apart: one datum and one null flag a column, in the table's order.
 pub struct Row<'a> {
@@ -33,12 +30,22 @@ impl<'a> Row<'a> {
     /// A new tuple of these values, in the current memory context.
     pub fn form(&mut self) -> pg_sys::HeapTuple {
         // SAFETY: both arrays have one element a column of the descriptor.
-        unsafe { pg_sys::heap_form_tuple(desc_ptr(self.desc), self.values.as_mut_ptr(), self.nulls.as_mut_ptr()) }
+        unsafe {
+            pg_sys::heap_form_tuple(
+                desc_ptr(self.desc),
+                self.values.as_mut_ptr(),
+                self.nulls.as_mut_ptr(),
+            )
+        }
     }
 
     /// Position of a column by name.
     pub fn position(&self, name: &str) -> Option<usize> {
-        (0..self.desc.len()).find(|&i| self.desc.get(i).is_some_and(|a| !a.attisdropped && column_name(a) == name))
+        (0..self.desc.len()).find(|&i| {
+            self.desc
+                .get(i)
+                .is_some_and(|a| !a.attisdropped && column_name(a) == name)
+        })
     }
 
     /// Sets a column.
@@ -54,14 +61,19 @@ impl<'a> Row<'a> {
 
     /// The record preimage of the row, without column `leaf_hash` (its position, if the table has one).
     pub fn preimage(&self, domain: &str, leaf_hash: Option<usize>) -> Result<Vec<u8>, String> {
-        self.encode(domain, leaf_hash, Vec::with_capacity(1024)).finish().map_err(|e| e.to_string())
+        self.encode(domain, leaf_hash, Vec::with_capacity(1024))
+            .finish()
+            .map_err(|e| e.to_string())
     }
 
     /// The leaf hash of the row: SHA-256(0x00 ‖ preimage).
     pub fn leaf(&self, domain: &str, leaf_hash: Option<usize>) -> Result<Hash, String> {
         thread_local!(static BUFFER: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(4096)));
         let buffer = BUFFER.take();
-        let (hash, buffer) = self.encode(domain, leaf_hash, buffer).leaf_hash().map_err(|e| e.to_string())?;
+        let (hash, buffer) = self
+            .encode(domain, leaf_hash, buffer)
+            .leaf_hash()
+            .map_err(|e| e.to_string())?;
         BUFFER.set(buffer);
         Ok(hash)
     }
@@ -74,7 +86,14 @@ impl<'a> Row<'a> {
             }
             if let Some(attribute) = self.desc.get(i).filter(|a| !a.attisdropped) {
                 // SAFETY: the datum is not null and of the column's type.
-                unsafe { value(&mut encoder, column_name(attribute), attribute.atttypid, self.values[i]) };
+                unsafe {
+                    value(
+                        &mut encoder,
+                        column_name(attribute),
+                        attribute.atttypid,
+                        self.values[i],
+                    )
+                };
             }
         }
         encoder
@@ -90,7 +109,9 @@ fn desc_ptr(desc: &PgTupleDesc<'_>) -> pg_sys::TupleDesc {
 /// A column's name; column names of a UTF-8 database are UTF-8.
 pub fn column_name(attribute: &pg_sys::FormData_pg_attribute) -> &str {
     // SAFETY: NameData is NUL-padded.
-    unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) }.to_str().unwrap_or("")
+    unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) }
+        .to_str()
+        .unwrap_or("")
 }
 
 /// Adds one value to the record: the bytes of its type in network byte order.
@@ -123,7 +144,9 @@ unsafe fn value(encoder: &mut RecordEncoder, name: &str, kind: pg_sys::Oid, datu
             }
             pg_sys::INT8ARRAYOID | pg_sys::FLOAT8ARRAYOID => {
                 with_bytes(datum, |bytes| {
-                    let Some(wire) = array_of_eight(bytes) else { return sent(encoder, name, kind, datum) };
+                    let Some(wire) = array_of_eight(bytes) else {
+                        return sent(encoder, name, kind, datum);
+                    };
                     encoder.field(name, &wire);
                 });
             }
@@ -155,8 +178,16 @@ fn array_of_eight(body: &[u8]) -> Option<Vec<u8>> {
     }
     let length = usize::try_from(word(12)?).ok()?;
     // Without nulls the data follow the header at the next multiple of 8, counted with the 4 bytes of varlena header.
-    let start = if offset == 0 { 20 } else { usize::try_from(offset).ok()?.checked_sub(4)? };
-    let nulls = if offset == 0 { None } else { Some(body.get(20..20 + length.div_ceil(8))?) };
+    let start = if offset == 0 {
+        20
+    } else {
+        usize::try_from(offset).ok()?.checked_sub(4)?
+    };
+    let nulls = if offset == 0 {
+        None
+    } else {
+        Some(body.get(20..20 + length.div_ceil(8))?)
+    };
     let has_nulls = nulls.is_some_and(|bits| (0..length).any(|i| bits[i / 8] & (1 << (i % 8)) == 0));
     let mut wire = Vec::with_capacity(20 + 12 * length);
     for number in [1, i32::from(has_nulls), element, length as i32, 1] {
@@ -228,17 +259,23 @@ pub fn bytes_datum(bytes: &[u8]) -> pg_sys::Datum {
     unsafe {
         let varlena = pg_sys::palloc(size).cast::<pg_sys::varlena>();
         pgrx::varlena::set_varsize_4b(varlena, size as i32);
-        std::ptr::copy_nonoverlapping(bytes.as_ptr(), varlena.cast::<u8>().add(pg_sys::VARHDRSZ), bytes.len());
+        std::ptr::copy_nonoverlapping(
+            bytes.as_ptr(),
+            varlena.cast::<u8>().add(pg_sys::VARHDRSZ),
+            bytes.len(),
+        );
         pg_sys::Datum::from(varlena)
     }
 }
 
 /// A uuid datum in the current memory context.
 pub fn uuid_datum(bytes: &[u8; 16]) -> pg_sys::Datum {
-    let copy = PgBox::<[u8; 16]>::alloc().into_pg();
-    // SAFETY: `copy` is 16 writable bytes.
-    unsafe { copy.write(*bytes) };
-    pg_sys::Datum::from(copy)
+    // SAFETY: palloc gives 16 writable bytes or raises.
+    unsafe {
+        let copy = pg_sys::palloc(16).cast::<[u8; 16]>();
+        copy.write(*bytes);
+        pg_sys::Datum::from(copy)
+    }
 }
 
 /// The 16 bytes of a uuid datum.

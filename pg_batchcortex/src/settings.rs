@@ -7,7 +7,8 @@ use std::ffi::{CStr, CString};
 /// How long the sealer waits between two passes, in milliseconds.
 pub static SEAL_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(1000);
 /// The key file; relative names are under the data directory.
-pub static KEY_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"pg_batchcortex.keys"));
+pub static KEY_FILE: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c"pg_batchcortex.keys"));
 /// How far ahead of the server's clock a source time may be, in seconds.
 pub static CLOCK_AHEAD: GucSetting<i32> = GucSetting::<i32>::new(60);
 /// How far the creation time of a request signature may be from the server's clock, in seconds.

@@ -12,7 +12,7 @@ begin
         if f.nspname = 'batchcortex_api' then
             execute format('alter function %s owner to batchcortex_owner', f.signature);
             execute format('grant execute on function %s to batchcortex_api', f.signature);
-        elsif f.proname not in ('migrate', 'migrations', 'isolate', 'make_append_only', 'make_leaves', 'make_partitions', 'create_organisation', 'seal') then
+        elsif f.proname not in ('migrate', 'migrations', 'isolate', 'make_append_only', 'make_leaves', 'make_partitions', 'create_organisation') then
             execute format('grant execute on routine %s to batchcortex_owner', f.signature);
         end if;
     end loop;
@@ -23,5 +23,5 @@ $grants$;
 grant execute on function
     batchcortex.current_org_id(), batchcortex.current_user_id(), batchcortex.current_role_name(),
     batchcortex.verify(uuid), batchcortex.verify_report(uuid), batchcortex.event_preimage(record), batchcortex.segment_preimage(record),
-    batchcortex.seal(), batchcortex.health()
+    batchcortex.seal(), batchcortex.request_seal(), batchcortex.health()
     to batchcortex_auditor;

@@ -37,6 +37,31 @@ end
 $$;
 comment on function batchcortex.require_rows(integer, integer) is 'Raises BC422 unless a page size is between 1 and the most allowed.';
 
+create function batchcortex.new_invitation(org_id uuid, username text, role_name text) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    token text := batchcortex.generate_invitation();
+    id uuid;
+begin
+    if username is null or username !~ '^[[:alnum:]][[:alnum:]._@+-]{0,99}$' then
+        raise exception 'a user name has 1 to 100 letters, digits or . _ @ + - and starts with a letter or digit' using errcode = 'BC422';
+    end if;
+    if role_name is null or role_name not in ('operator', 'qa', 'qp', 'admin') then
+        raise exception 'unknown role %', quote_nullable(role_name) using errcode = 'BC422', hint = 'Roles are operator, qa, qp and admin.';
+    end if;
+    insert into batchcortex.invitation (org_id, username, role_name, token_sha256, expires_at)
+        values (new_invitation.org_id, new_invitation.username, new_invitation.role_name, sha256(token::bytea), clock_timestamp() + interval '7 days')
+        returning invitation_id into id;
+    perform batchcortex.log_event('member.invited', 'invitation', id::text, org_id => new_invitation.org_id,
+        after => json_build_object('username', username, 'role_name', role_name));
+    return token;
+end
+$$;
+comment on function batchcortex.new_invitation(uuid, text, text) is
+'Makes an invitation and returns its token (bci_…), which is shown once. Whether the user name exists elsewhere is not told. Errors: BC422.';
+
 create function batchcortex.create_organisation(name text, admin_username text, site_time_zone text default 'UTC')
 returns table (org_id uuid, invitation text)
 language plpgsql
@@ -66,9 +91,19 @@ comment on function batchcortex.create_organisation(text, text, text) is
 
 create function batchcortex_api.open_request(credential text, client_ip inet default null, user_agent text default null, request_id text default null)
 returns table (user_id uuid, org_id uuid, role_name text, full_name text)
-language sql security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-as $$ select * from batchcortex.authenticate_request(credential, client_ip, user_agent, request_id) $$;
+as $$
+declare
+    bound record;
+begin
+    select * into bound from batchcortex.authenticate_request(credential, client_ip, user_agent, request_id);
+    if bound.sqlstate is not null then
+        raise exception 'not authenticated' using errcode = bound.sqlstate;
+    end if;
+    return query select bound.user_id, bound.org_id, bound.role_name, bound.full_name;
+end
+$$;
 comment on function batchcortex_api.open_request(text, inet, text, text) is
 'Binds user, organisation and role of a session (bcs_…) to this transaction; the binding ends with it. Errors: BC401 for any credential that is unknown, expired, revoked or of a deactivated user, with one and the same message.';
 
@@ -128,10 +163,20 @@ comment on function batchcortex_api.invite(text, text) is
 'Invites a person by user name to the caller''s organisation in a role (operator, qa, qp, admin). The invitation is shown once and holds for one use. Errors: BC401, BC403, BC409 user name taken, BC422 bad name or role.';
 
 create function batchcortex_api.accept_invitation(invitation text, full_name text, password text, client_ip inet default null, user_agent text default null,
-    request_id text default null, accepted_terms text default null, accepted_privacy text default null, accepted_accountability text default null)
+    request_id text default null)
 returns table (outcome text, user_id uuid, detail text)
-language sql security definer
+language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-as $$ select * from batchcortex.redeem_invitation(invitation, full_name, password, client_ip, user_agent, request_id, accepted_terms, accepted_privacy, accepted_accountability) $$;
-comment on function batchcortex_api.accept_invitation(text, text, text, inet, text, text, text, text, text) is
-'Creates the account that an invitation stands for. outcome ''joined'', or ''refused'' for an invitation that is unknown, used or expired. Errors: BC422 name, password or acceptance missing.';
+as $$
+declare
+    answer record;
+begin
+    select * into answer from batchcortex.redeem_invitation(invitation, full_name, password, client_ip, user_agent, request_id);
+    if answer.sqlstate is not null then
+        raise exception '%', answer.detail using errcode = answer.sqlstate;
+    end if;
+    return query select answer.outcome, answer.user_id, answer.detail;
+end
+$$;
+comment on function batchcortex_api.accept_invitation(text, text, text, inet, text, text) is
+'Creates the account that an invitation stands for. outcome ''joined'', or ''refused'' for an invitation that is unknown, used or expired. Errors: BC422 name or password not acceptable.';

@@ -5,6 +5,23 @@ comment on function batchcortex.leaf_stamp() is
 comment on function batchcortex.leaf_enqueue() is
 'AFTER INSERT trigger (arguments as leaf_stamp): recomputes the leaf from the row that was stored, refuses it if another trigger changed it (BC002), and queues it for sealing.';
 
+create function batchcortex.seal() returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    sealed bigint := batchcortex.request_seal();
+begin
+    if sealed is null then
+        raise exception 'no sealer could be had within 30 seconds'
+            using errcode = 'BC503', hint = 'pg_batchcortex must be in shared_preload_libraries and max_worker_processes leave room; the server''s log says more.';
+    end if;
+    return sealed;
+end
+$$;
+comment on function batchcortex.seal() is
+'Seals every leaf that was committed before the call and returns how many were sealed; the background worker does it, in a transaction of its own, so that no transaction can take a sealing back. Errors: BC503 no sealer.';
+
 create function batchcortex_api.verify()
 returns table (log text, code text, relation text, record text, detail text)
 language plpgsql security definer

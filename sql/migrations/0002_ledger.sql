@@ -36,7 +36,8 @@ create table batchcortex.ledger_tile (
     width integer not null check (width between 1 and 256),
     hashes bytea storage external not null,
     records bytea storage external,
-    recorded tstzrange,
+    recorded_from timestamptz,
+    recorded_to timestamptz,
     primary key (org_id, level, tile_index),
     check (octet_length(hashes) = 32 * width),
     check ((level = 0) = (records is not null))
@@ -45,7 +46,8 @@ comment on table batchcortex.ledger_tile is
 'Tiles of the tree as in C2SP tlog-tiles: up to 256 hashes of tree level 8 × level, 32 bytes each, left to right. A full tile never changes.';
 comment on column batchcortex.ledger_tile.records is
 'Level 0 only: for each leaf, relation_id (2 bytes, big-endian), key length (2 bytes, big-endian) and key: which record the leaf stands for.';
-comment on column batchcortex.ledger_tile.recorded is 'Level 0 only: earliest and latest recorded_at of the tile''s records; narrows the search for a record''s leaf.';
+comment on column batchcortex.ledger_tile.recorded_from is 'Level 0 only: earliest recorded_at of the tile''s records; narrows the search for a record''s leaf.';
+comment on column batchcortex.ledger_tile.recorded_to is 'Level 0 only: latest recorded_at of the tile''s records.';
 select batchcortex.isolate('batchcortex.ledger_tile');
 
 create table batchcortex.ledger_checkpoint (

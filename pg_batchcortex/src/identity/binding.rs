@@ -119,7 +119,10 @@ pub fn bind(identity: &Identity) {
 
 /// Runs `body` as `identity` and goes back to what was bound before. An error takes the binding back with it.
 pub fn acting_as<T>(identity: &Identity, body: impl FnOnce() -> T) -> T {
-    let before = IDENTITY.get().and_then(|text| text.into_string().ok()).unwrap_or_default();
+    let before = IDENTITY
+        .get()
+        .and_then(|text| text.into_string().ok())
+        .unwrap_or_default();
     bind(identity);
     let result = body();
     set(&before);
@@ -152,7 +155,7 @@ fn set(packed: &str) {
             pg_sys::GucSource::PGC_S_SESSION,
             pg_sys::GucAction::GUC_ACTION_LOCAL,
             true,
-            pg_sys::ERROR as i32,
+            pgrx::PgLogLevel::ERROR as i32,
             false,
         );
     }
@@ -161,7 +164,10 @@ fn set(packed: &str) {
 
 /// A text that can stand in a field and in a log line: no control characters, at most `most` bytes.
 fn clean(text: &str, most: usize) -> String {
-    let mut cleaned: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut cleaned: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     let mut end = most.min(cleaned.len());
     while !cleaned.is_char_boundary(end) {
         end -= 1;
@@ -203,7 +209,9 @@ pub fn current_org_id() -> Option<Uuid> {
 #[pg_extern(stable, parallel_safe)]
 pub fn current_user_id() -> Option<Uuid> {
     let bound = bound()?;
-    (bound.kind() == "user").then(|| bound.id().map(Uuid::from_bytes)).flatten()
+    (bound.kind() == "user")
+        .then(|| bound.id().map(Uuid::from_bytes))
+        .flatten()
 }
 
 /// Role bound to this transaction; null without an identity.

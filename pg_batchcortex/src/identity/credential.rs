@@ -33,7 +33,8 @@ pub fn generate(kind: Kind) -> Zeroizing<String> {
 /// anything else never reaches a query.
 pub fn digest(kind: Kind, presented: &str) -> Option<[u8; 32]> {
     let body = presented.strip_prefix(kind.prefix())?;
-    (body.len() == 64 && body.bytes().all(|b| b.is_ascii_hexdigit())).then(|| Sha256::digest(presented.as_bytes()).into())
+    (body.len() == 64 && body.bytes().all(|b| b.is_ascii_hexdigit()))
+        .then(|| Sha256::digest(presented.as_bytes()).into())
 }
 
 /// Fills `bytes` from the operating system's generator; raises when it has none to give.

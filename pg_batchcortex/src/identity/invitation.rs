@@ -6,6 +6,7 @@ use super::password;
 use super::unscoped::unscoped;
 use crate::error::{self, Refusal};
 use pgrx::datum::Uuid;
+use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
 /// A new invitation token (bci_…), to be shown once; its SHA-256 is what gets stored.
@@ -37,7 +38,12 @@ pub fn redeem_invitation(
     let full_name = full_name.unwrap_or("").trim();
     let password = password.unwrap_or("");
     if let Err(refusal) = acceptable(full_name, password) {
-        return TableIterator::once((None, None, Some(refusal.sqlstate.to_owned()), Some(refusal.message)));
+        return TableIterator::once((
+            None,
+            None,
+            Some(refusal.sqlstate.to_owned()),
+            Some(refusal.message),
+        ));
     }
     let from = Identity {
         client_ip: client_ip.map(|ip| ip.0).unwrap_or_default(),
@@ -50,7 +56,14 @@ pub fn redeem_invitation(
         .and_then(|digest| unscoped(|| join(&digest, full_name, password, from)));
     TableIterator::once(match joined {
         Some(user_id) => (Some("joined".to_owned()), Some(user_id), None, None),
-        None => (Some("refused".to_owned()), None, None, Some("the invitation is unknown, used or expired, or the password is not the account's".to_owned())),
+        None => (
+            Some("refused".to_owned()),
+            None,
+            None,
+            Some(
+                "the invitation is unknown, used or expired, or the password is not the account's".to_owned(),
+            ),
+        ),
     })
 }
 
@@ -60,7 +73,11 @@ fn acceptable(full_name: &str, password: &str) -> Result<(), Refusal> {
         return refuse("a full name has 1 to 200 characters and no control characters".into());
     }
     if password.chars().count() < password::SHORTEST || password.len() > password::LONGEST {
-        return refuse(format!("a password has {} characters at least and {} bytes at most", password::SHORTEST, password::LONGEST));
+        return refuse(format!(
+            "a password has {} characters at least and {} bytes at most",
+            password::SHORTEST,
+            password::LONGEST
+        ));
     }
     Ok(())
 }
@@ -91,7 +108,8 @@ fn join(digest: &[u8; 32], full_name: &str, password: &str, from: Identity) -> O
         Some((Some(user_id), stored, true, name)) if password::verify(password, &stored) => (user_id, name),
         Some(_) => return None,
         None => {
-            let hash = password::hash(password).unwrap_or_else(|e| error!("hashing the password failed: {e}"));
+            let hash =
+                password::hash(password).unwrap_or_else(|e| error!("hashing the password failed: {e}"));
             let id = Spi::get_one_with_args::<Uuid>(
                 "insert into batchcortex.user_account (username, full_name, password_hash) values ($1, $2, $3) returning user_id",
                 &[username.into(), full_name.into(), hash.into()],

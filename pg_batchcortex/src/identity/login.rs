@@ -6,6 +6,7 @@ use super::password;
 use super::unscoped::unscoped;
 use crate::settings::SESSION_LIFE;
 use pgrx::datum::{TimestampWithTimeZone, Uuid};
+use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
 const NOBODY: [u8; 16] = [0; 16];
@@ -65,7 +66,9 @@ pub fn authenticate_login(
         request_id: request_id.unwrap_or_default().to_owned(),
         ..Identity::default()
     };
-    TableIterator::once(unscoped(|| attempt(username.unwrap_or(""), password.unwrap_or(""), organisation, from)))
+    TableIterator::once(unscoped(|| {
+        attempt(username.unwrap_or(""), password.unwrap_or(""), organisation, from)
+    }))
 }
 
 fn attempt(username: &str, presented: &str, organisation: Option<Uuid>, from: Identity) -> LoginRow {
@@ -77,7 +80,10 @@ fn attempt(username: &str, presented: &str, organisation: Option<Uuid>, from: Id
             false
         }
     };
-    let places = person.as_ref().map(|person| find_places(person.user_id, organisation)).unwrap_or_default();
+    let places = person
+        .as_ref()
+        .map(|person| find_places(person.user_id, organisation))
+        .unwrap_or_default();
     match (known, person, places.as_slice()) {
         (true, Some(person), [place]) => open_session(&person, place, from),
         // Which organisation is asked only of someone who has shown the password.
@@ -120,7 +126,13 @@ fn open_session(person: &Person, place: &Place, from: Identity) -> LoginRow {
         session_id: session_id.map(|id| *id.as_bytes()),
         ..from
     };
-    acting_as(&identity, || record("session.opened", "session", &session_id.map(|id| id.to_string()).unwrap_or_default()));
+    acting_as(&identity, || {
+        record(
+            "session.opened",
+            "session",
+            &session_id.map(|id| id.to_string()).unwrap_or_default(),
+        )
+    });
     (
         "granted".to_owned(),
         Some(token.to_string()),
@@ -136,7 +148,13 @@ fn open_session(person: &Person, place: &Place, from: Identity) -> LoginRow {
 
 /// An unknown user name is not kept: people type passwords into that field.
 fn record_refusal(person: Option<&Person>, org: [u8; 16], from: Identity) {
-    let system = binding::system(org, "authentication", &from.client_ip, &from.user_agent, &from.request_id);
+    let system = binding::system(
+        org,
+        "authentication",
+        &from.client_ip,
+        &from.user_agent,
+        &from.request_id,
+    );
     let id = person.map_or_else(|| "unknown".to_owned(), |person| person.user_id.to_string());
     acting_as(&system, || record("login.refused", "user_account", &id));
 }

@@ -10,20 +10,32 @@ pub const SHORTEST: usize = 12;
 pub const LONGEST: usize = 1024;
 
 fn hasher() -> Result<Argon2<'static>, String> {
-    let params = Params::new(ARGON2_MEMORY.get() as u32, ARGON2_PASSES.get() as u32, 1, Some(32)).map_err(|e| e.to_string())?;
+    let params = Params::new(
+        ARGON2_MEMORY.get() as u32,
+        ARGON2_PASSES.get() as u32,
+        1,
+        Some(32),
+    )
+    .map_err(|e| e.to_string())?;
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
 /// Hash of a password with a fresh salt and the parameters set now.
 pub fn hash(password: &str) -> Result<String, String> {
-    Ok(hasher()?.hash_password(password.as_bytes()).map_err(|e| e.to_string())?.to_string())
+    Ok(hasher()?
+        .hash_password(password.as_bytes())
+        .map_err(|e| e.to_string())?
+        .to_string())
 }
 
 /// Whether `password` is the one behind `stored`, with the parameters that `stored` names.
 pub fn verify(password: &str, stored: &str) -> bool {
     password.len() <= LONGEST
-        && PasswordHash::new(stored)
-            .is_ok_and(|stored| Argon2::default().verify_password(password.as_bytes(), &stored).is_ok())
+        && PasswordHash::new(stored).is_ok_and(|stored| {
+            Argon2::default()
+                .verify_password(password.as_bytes(), &stored)
+                .is_ok()
+        })
 }
 
 /// Takes as long as [`verify`] on a stored hash: what an unknown user name costs, so that the time of the answer does

@@ -6,6 +6,7 @@ use super::unscoped::unscoped;
 use crate::error;
 use crate::settings::SESSION_IDLE;
 use pgrx::datum::Uuid;
+use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 use pgrx::spi::OwnedPreparedStatement;
 use std::cell::OnceCell;
@@ -65,7 +66,9 @@ pub fn authenticate_request(
         name!(sqlstate, Option<String>),
     ),
 > {
-    let found = credential.and_then(|text| credential::digest(Kind::Session, text)).and_then(|digest| unscoped(|| find(&digest)));
+    let found = credential
+        .and_then(|text| credential::digest(Kind::Session, text))
+        .and_then(|digest| unscoped(|| find(&digest)));
     let Some(found) = found else {
         return TableIterator::once((None, None, None, None, Some(error::UNAUTHENTICATED.to_owned())));
     };
@@ -84,17 +87,32 @@ pub fn authenticate_request(
     if found.stale && unsafe { !pg_sys::XactReadOnly } {
         Spi::run_with_args(SEEN_SQL, &[found.org_id.into(), found.session_id.into()]).unwrap_or_report();
     }
-    TableIterator::once((Some(found.user_id), Some(found.org_id), Some(found.role_name), Some(found.full_name), None))
+    TableIterator::once((
+        Some(found.user_id),
+        Some(found.org_id),
+        Some(found.role_name),
+        Some(found.full_name),
+        None,
+    ))
 }
 
 fn find(digest: &[u8; 32]) -> Option<Found> {
     Spi::connect_mut(|client| {
         FIND.with(|plan| {
             let plan = plan.get_or_init(|| {
-                let types = [PgBuiltInOids::BYTEAOID, PgBuiltInOids::INT4OID, PgBuiltInOids::INT4OID].map(PgOid::from);
+                let types = [
+                    PgBuiltInOids::BYTEAOID,
+                    PgBuiltInOids::INT4OID,
+                    PgBuiltInOids::INT4OID,
+                ]
+                .map(PgOid::from);
                 client.prepare_mut(FIND_SQL, &types).unwrap_or_report().keep()
             });
-            let arguments = [digest.to_vec().into(), SESSION_IDLE.get().into(), LAST_SEEN_SECONDS.into()];
+            let arguments = [
+                digest.to_vec().into(),
+                SESSION_IDLE.get().into(),
+                LAST_SEEN_SECONDS.into(),
+            ];
             let rows = client.update(plan, Some(1), &arguments).unwrap_or_report();
             if rows.is_empty() {
                 return None;

@@ -30,7 +30,9 @@ impl Fired {
                 return protocol("this is a trigger function");
             }
             let event = (*data).tg_event;
-            if event & pg_sys::TRIGGER_EVENT_ROW == 0 || event & pg_sys::TRIGGER_EVENT_OPMASK != pg_sys::TRIGGER_EVENT_INSERT {
+            if event & pg_sys::TRIGGER_EVENT_ROW == 0
+                || event & pg_sys::TRIGGER_EVENT_OPMASK != pg_sys::TRIGGER_EVENT_INSERT
+            {
                 return protocol("this trigger function is for rows that are inserted");
             }
             let trigger = (*data).tg_trigger;
@@ -38,7 +40,10 @@ impl Fired {
                 return protocol("this trigger function takes relation id, domain and key column");
             }
             let argument = |i: usize| CStr::from_ptr(*(*trigger).tgargs.add(i));
-            Ok(Fired { data, arguments: [argument(0), argument(1), argument(2)] })
+            Ok(Fired {
+                data,
+                arguments: [argument(0), argument(1), argument(2)],
+            })
         }
     }
 
@@ -75,7 +80,9 @@ impl Fired {
 
     /// Puts the leaf hash of `row` into it and gives the tuple to store.
     pub fn seal_in(&self, row: &mut Row<'_>, leaf_hash: usize) -> Result<pg_sys::Datum, Refusal> {
-        let hash = row.leaf(self.domain(), Some(leaf_hash)).map_err(|e| Refusal::new(error::TOO_LARGE, e))?;
+        let hash = row
+            .leaf(self.domain(), Some(leaf_hash))
+            .map_err(|e| Refusal::new(error::TOO_LARGE, e))?;
         row.set(leaf_hash, Some(bytes_datum(&hash)));
         let tuple = row.form();
         // SAFETY: a fresh tuple of the relation.
@@ -115,15 +122,25 @@ pub unsafe extern "C-unwind" fn leaf_enqueue(fcinfo: pg_sys::FunctionCallInfo) -
             let fired = Fired::of(fcinfo)?;
             let desc = fired.desc();
             let row = Row::of(&desc, fired.tuple());
-            let missing = || Refusal::new(error::FORGED, "a record came without organisation, key, time or leaf hash");
+            let missing = || {
+                Refusal::new(
+                    error::FORGED,
+                    "a record came without organisation, key, time or leaf hash",
+                )
+            };
             let column = |name: &str| Ok(row.get(position(&row, name)?));
             let leaf_hash = position(&row, "leaf_hash")?;
-            let hash = row.leaf(fired.domain(), Some(leaf_hash)).map_err(|e| Refusal::new(error::TOO_LARGE, e))?;
+            let hash = row
+                .leaf(fired.domain(), Some(leaf_hash))
+                .map_err(|e| Refusal::new(error::TOO_LARGE, e))?;
             let stored = row.get(leaf_hash).ok_or_else(missing)?;
             if !with_varlena(stored, |stored| stored == hash) {
                 // Another BEFORE trigger ran after leaf_stamp, or leaf_stamp did not run.
-                return Err(Refusal::new(error::FORGED, "the row was changed on its way into the table: its leaf hash is not its own")
-                    .hint("Remove the trigger that changes rows of this table."));
+                return Err(Refusal::new(
+                    error::FORGED,
+                    "the row was changed on its way into the table: its leaf hash is not its own",
+                )
+                .hint("Remove the trigger that changes rows of this table."));
             }
             let entry = Entry {
                 org_id: uuid_bytes(column("org_id")?.ok_or_else(missing)?),
@@ -160,8 +177,10 @@ fn enqueue(entry: &Entry) {
 
 /// Position of a column that a source of leaves must have.
 pub fn position(row: &Row<'_>, name: &str) -> Result<usize, Refusal> {
-    row.position(name)
-        .ok_or_else(|| Refusal::new(error::UNAVAILABLE, format!("the table has no column {name}")).hint("Run CALL batchcortex.migrate()."))
+    row.position(name).ok_or_else(|| {
+        Refusal::new(error::UNAVAILABLE, format!("the table has no column {name}"))
+            .hint("Run CALL batchcortex.migrate().")
+    })
 }
 
 /// The server's time of a record, in microseconds since 2000-01-01 UTC. The column's default chose the partition a moment ago,

@@ -31,10 +31,15 @@ unsafe fn of_composite(fcinfo: pg_sys::FunctionCallInfo, domain: &str) -> Result
         tuple.t_len = pgrx::varlena::varsize(header.cast::<pg_sys::varlena>()) as u32;
         tuple.t_data = header;
         let kind = (*header).t_choice.t_datum;
-        let desc = PgTupleDesc::from_pg(pg_sys::lookup_rowtype_tupdesc(kind.datum_typeid, kind.datum_typmod));
+        let desc = PgTupleDesc::from_pg(pg_sys::lookup_rowtype_tupdesc(
+            kind.datum_typeid,
+            kind.datum_typmod,
+        ));
         let row = Row::of(&desc, &raw mut tuple);
         let leaf_hash = row.position("leaf_hash");
-        let preimage = row.preimage(domain, leaf_hash).map_err(|e| Refusal::new(error::TOO_LARGE, e))?;
+        let preimage = row
+            .preimage(domain, leaf_hash)
+            .map_err(|e| Refusal::new(error::TOO_LARGE, e))?;
         Ok(bytes_datum(&preimage))
     }
 }

@@ -1,0 +1,51 @@
+//! What is up, for load balancers and people.
+
+use crate::ledger::worker;
+use pgrx::pg_sys::panic::ErrorReportable;
+use pgrx::prelude::*;
+
+/// One row a component: library, schema, sealer; 'up' or 'down' and a line that says more.
+#[pg_extern(stable, parallel_unsafe)]
+#[search_path(pg_catalog, pg_temp)]
+pub fn health() -> TableIterator<
+    'static,
+    (
+        name!(component, String),
+        name!(status, String),
+        name!(detail, String),
+    ),
+> {
+    let row = |component: &str, up: bool, detail: String| {
+        (
+            component.to_owned(),
+            if up { "up" } else { "down" }.to_owned(),
+            detail,
+        )
+    };
+    let preloaded = worker::available();
+    let library = if preloaded {
+        format!("pg_batchcortex {}", env!("CARGO_PKG_VERSION"))
+    } else {
+        "not in shared_preload_libraries: nothing is sealed".to_owned()
+    };
+    let migrated = Spi::get_one::<bool>("select to_regclass('batchcortex.schema_migration') is not null")
+        .unwrap_or_report()
+        == Some(true);
+    let schema = if migrated {
+        let version =
+            Spi::get_one::<i32>("select max(version) from batchcortex.schema_migration").unwrap_or_report();
+        format!("migration {}", version.unwrap_or(0))
+    } else {
+        "run CALL batchcortex.migrate()".to_owned()
+    };
+    let sealer = worker::sealer();
+    let sealing = match sealer {
+        Some((_, leaves)) => format!("{leaves} leaves since the server started"),
+        None => "no sealer runs for this database".to_owned(),
+    };
+    TableIterator::new(vec![
+        row("library", preloaded, library),
+        row("schema", migrated, schema),
+        row("sealer", sealer.is_some(), sealing),
+    ])
+}

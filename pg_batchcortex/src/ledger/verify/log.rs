@@ -1,0 +1,560 @@
+//! One organisation's log: its rows and its leaves side by side, then tiles, root and checkpoints.
+
+use super::Finding;
+use super::rows::{Hashed, Rows, Source};
+use crate::identity::unscoped::unscoped;
+use crate::ledger::entry::Entry;
+use crate::ledger::records;
+use crate::ledger::scan::Scan;
+use crate::row::{Row, with_varlena};
+use batchcortex_ledger::hash::Hash;
+use batchcortex_ledger::merkle::CompactRange;
+use batchcortex_ledger::tile;
+use pgrx::datum::Uuid;
+use pgrx::pg_sys::panic::ErrorReportable;
+use pgrx::prelude::*;
+use serde::Serialize;
+use std::collections::HashMap;
+
+/// What was checked of one log.
+#[derive(Serialize)]
+pub struct Summary {
+    log: String,
+    organisation: Option<String>,
+    /// Rows of the source tables.
+    pub rows: u64,
+    leaves: u64,
+    waiting: u64,
+    tree_size: i64,
+    root: Option<String>,
+    sealed_at: Option<String>,
+    checkpoints: u64,
+}
+
+type Record = (u32, [u8; 16]);
+
+/// Rows that wait for their leaf, leaves that wait for their row: what is out of step while both stream by.
+#[derive(Default)]
+struct Pairing {
+    rows: HashMap<u32, HashMap<[u8; 16], Hash>>,
+    leaves: HashMap<Record, (u64, Hash)>,
+}
+
+impl Pairing {
+    fn take_row(&mut self, (relation, key): Record) -> Option<Hash> {
+        self.rows.get_mut(&relation)?.remove(&key)
+    }
+}
+
+/// Organisations whose log the caller may see: those that exist, those that have a tree, those that have rows.
+pub fn all(only: Option<Uuid>, sources: &[Source]) -> Vec<Uuid> {
+    if let Some(org) = only {
+        return vec![org];
+    }
+    let mut query =
+        "select org_id from batchcortex.organisation union select org_id from batchcortex.ledger_tree"
+            .to_owned();
+    for source in sources {
+        // Skips from organisation to organisation along the primary key instead of reading every row.
+        query += &format!(
+            " union (with recursive seen (org_id) as (
+                  (select org_id from {0} order by org_id limit 1)
+                  union all
+                  select (select s.org_id from {0} s where s.org_id > seen.org_id order by s.org_id limit 1) from seen where seen.org_id is not null)
+              select org_id from seen where org_id is not null)",
+            source.relation
+        );
+    }
+    Spi::connect(|client| {
+        let rows = client
+            .select(
+                &format!("select org_id from ({query}) o order by org_id"),
+                None,
+                &[],
+            )
+            .unwrap_or_report();
+        rows.filter_map(|row| row.get(1).unwrap_or_report()).collect()
+    })
+}
+
+/// Checks one log and adds what it finds.
+pub fn check(org_id: Uuid, sources: &[Source], findings: &mut Vec<Finding>) -> Summary {
+    let mut check = Check {
+        log: org_id.to_string(),
+        org_id,
+        sources,
+        findings,
+        pairing: Pairing::default(),
+        rows: 0,
+    };
+    let (organisation, tree_size, root, sealed_at) = check.head();
+    let mut streams: HashMap<u32, Rows<'_>> = sources.iter().map(|s| (s.id, Rows::open(s, org_id))).collect();
+    let mut checkpoints = Checkpoints::open(org_id);
+
+    let mut range = CompactRange::new();
+    let mut above: Vec<Hash> = Vec::new();
+    let mut tiles = Scan::open(
+        "select tile_index, width, hashes, records from batchcortex.ledger_tile where org_id = $1 and level = 0 order by tile_index",
+        &[*org_id.as_bytes()],
+        64,
+    );
+    while tiles.next(|row| {
+        check.leaf_tile(
+            row,
+            tree_size,
+            &mut range,
+            &mut above,
+            &mut streams,
+            &mut checkpoints,
+        )
+    }) {}
+    tiles.close();
+    for (id, mut rows) in streams {
+        while rows.next(|row| check.row(id, row)) {}
+        rows.close();
+    }
+
+    let leaves = range.size();
+    check.root(tree_size, root.as_deref(), &range);
+    check.upper_tiles(above);
+    checkpoints.rest(&mut check, leaves);
+    let waiting = check.settle();
+    Summary {
+        log: check.log.clone(),
+        organisation,
+        rows: check.rows,
+        leaves,
+        waiting,
+        tree_size,
+        root: root.map(hex::encode),
+        sealed_at,
+        checkpoints: checkpoints.read,
+    }
+}
+
+struct Check<'a> {
+    log: String,
+    org_id: Uuid,
+    sources: &'a [Source],
+    findings: &'a mut Vec<Finding>,
+    pairing: Pairing,
+    rows: u64,
+}
+
+impl Check<'_> {
+    fn find(&mut self, code: &'static str, relation: &str, record: String, detail: String) {
+        self.findings.push(Finding {
+            log: self.log.clone(),
+            code,
+            relation: relation.to_owned(),
+            record,
+            detail,
+        });
+    }
+
+    fn relation(&self, id: u32) -> String {
+        self.sources
+            .iter()
+            .find(|s| s.id == id)
+            .map_or_else(|| format!("relation {id}"), |s| s.relation.clone())
+    }
+
+    fn find_record(&mut self, code: &'static str, (relation, key): Record, detail: String) {
+        let relation = self.relation(relation);
+        self.find(code, &relation, Uuid::from_bytes(key).to_string(), detail);
+    }
+
+    fn head(&self) -> (Option<String>, i64, Option<Vec<u8>>, Option<String>) {
+        Spi::connect(|client| {
+            let name = client.select(
+                "select name from batchcortex.organisation where org_id = $1",
+                None,
+                &[self.org_id.into()],
+            );
+            let name = name
+                .unwrap_or_report()
+                .next()
+                .and_then(|row| row.get(1).unwrap_or_report());
+            let head = client
+                .select(
+                    "select size, root, to_char(sealed_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') from batchcortex.ledger_tree where org_id = $1",
+                    None,
+                    &[self.org_id.into()],
+                )
+                .unwrap_or_report()
+                .next();
+            match head {
+                Some(row) => (
+                    name,
+                    row.get(1).unwrap_or_report().unwrap_or(0),
+                    row.get(2).unwrap_or_report(),
+                    row.get(3).unwrap_or_report(),
+                ),
+                None => (name, 0, None, None),
+            }
+        })
+    }
+
+    /// A level-0 tile: its leaves extend the tree, meet their rows, and are what checkpoints were made over.
+    fn leaf_tile(
+        &mut self,
+        row: &Row<'_>,
+        tree_size: i64,
+        range: &mut CompactRange,
+        above: &mut Vec<Hash>,
+        streams: &mut HashMap<u32, Rows<'_>>,
+        checkpoints: &mut Checkpoints,
+    ) {
+        let full = u64::from(tile::TILE_WIDTH);
+        let number = |i: usize| row.get(i).map_or(0, |datum| datum.value() as i64);
+        let (index, width) = (number(0), number(1) as i32 as u64);
+        let expected = range.size() / full;
+        if index as u64 != expected || range.size() % full != 0 {
+            self.find(
+                "wrong_tile",
+                "batchcortex.ledger_tile",
+                format!("0/{index}"),
+                format!(
+                    "the tile after {} leaves should be 0/{expected}, and every tile before it full",
+                    range.size()
+                ),
+            );
+        }
+        let bytes = |i: usize| {
+            // SAFETY: hashes and records are bytea columns.
+            row.get(i)
+                .map(|datum| unsafe { with_varlena(datum, <[u8]>::to_vec) })
+                .unwrap_or_default()
+        };
+        let (hashes, list) = (bytes(2), bytes(3));
+        let hashes = tile::hashes_of(&hashes).unwrap_or_default();
+        let Some(listed) = records::parse(&list)
+            .filter(|listed| listed.len() == hashes.len() && hashes.len() as u64 == width)
+        else {
+            let detail = format!(
+                "{} hashes, a width of {width} and the list of records do not fit each other",
+                hashes.len()
+            );
+            self.find(
+                "wrong_tile",
+                "batchcortex.ledger_tile",
+                format!("0/{index}"),
+                detail,
+            );
+            return;
+        };
+        self.feed(&listed, streams);
+        for (hash, (relation, key)) in hashes.iter().zip(listed) {
+            let leaf_index = range.size();
+            range.append(*hash);
+            match <[u8; 16]>::try_from(key) {
+                Ok(key) => self.leaf((relation, key), leaf_index, *hash),
+                Err(_) => {
+                    let detail = format!("the key of leaf {leaf_index} is not a uuid");
+                    self.find(
+                        "wrong_tile",
+                        "batchcortex.ledger_tile",
+                        format!("0/{index}"),
+                        detail,
+                    );
+                }
+            }
+            checkpoints.at(self, range);
+        }
+        if hashes.len() as u64 == full {
+            let mut tile = CompactRange::new();
+            hashes.iter().for_each(|hash| tile.append(*hash));
+            above.push(tile.root());
+        }
+        if index as u64 * full + width > tree_size as u64 {
+            let detail = format!("the tile has leaves beyond the tree's size of {tree_size}");
+            self.find(
+                "wrong_tile",
+                "batchcortex.ledger_tile",
+                format!("0/{index}"),
+                detail,
+            );
+        }
+    }
+
+    /// Reads about as many rows of each table as the tile has leaves of it, so that both sides stay in step.
+    fn feed(&mut self, listed: &[(u32, &[u8])], streams: &mut HashMap<u32, Rows<'_>>) {
+        for (id, rows) in streams.iter_mut() {
+            let leaves = listed.iter().filter(|(relation, _)| relation == id).count();
+            if self.pairing.rows.get(id).map_or(0, HashMap::len) < leaves {
+                let _ = rows.next(|row| self.row(*id, row));
+            }
+        }
+    }
+
+    fn row(&mut self, relation: u32, row: Hashed) {
+        self.rows += 1;
+        let record = (relation, row.key);
+        if !row.agrees {
+            self.find_record(
+                "wrong_leaf",
+                record,
+                "the row does not hash to its leaf_hash column".to_owned(),
+            );
+        }
+        match self.pairing.leaves.remove(&record) {
+            Some((index, leaf)) => self.compare(record, index, leaf, row.leaf, row.agrees),
+            None => {
+                if self
+                    .pairing
+                    .rows
+                    .entry(relation)
+                    .or_default()
+                    .insert(row.key, row.leaf)
+                    .is_some()
+                {
+                    self.find_record(
+                        "row_without_leaf",
+                        record,
+                        "two rows carry this key, at most one is a leaf".to_owned(),
+                    );
+                }
+            }
+        }
+    }
+
+    fn leaf(&mut self, record: Record, index: u64, leaf: Hash) {
+        match self.pairing.take_row(record) {
+            Some(row) => self.compare(record, index, leaf, row, true),
+            None => {
+                if let Some((first, _)) = self.pairing.leaves.insert(record, (index, leaf)) {
+                    self.find_record(
+                        "missing_row",
+                        record,
+                        format!("leaf {first} and leaf {index} stand for the same record"),
+                    );
+                }
+            }
+        }
+    }
+
+    /// `reported`: false when the row has been named already for its leaf_hash column.
+    fn compare(&mut self, record: Record, index: u64, leaf: Hash, row: Hash, agrees: bool) {
+        if leaf != row && agrees {
+            self.find_record(
+                "wrong_leaf",
+                record,
+                format!("the row does not hash to leaf {index} of the ledger"),
+            );
+        }
+    }
+
+    fn root(&mut self, tree_size: i64, root: Option<&[u8]>, range: &CompactRange) {
+        let head = root.map_or_else(|| "no head".to_owned(), hex::encode);
+        if range.size() != tree_size as u64 {
+            let detail = format!(
+                "the head says {tree_size} leaves, the tiles hold {}",
+                range.size()
+            );
+            self.find(
+                "wrong_root",
+                "batchcortex.ledger_tree",
+                tree_size.to_string(),
+                detail,
+            );
+        } else if range.size() > 0 && root != Some(&range.root()[..]) {
+            let detail = format!(
+                "the head says {head}, the leaves give {}",
+                hex::encode(range.root())
+            );
+            self.find(
+                "wrong_root",
+                "batchcortex.ledger_tree",
+                tree_size.to_string(),
+                detail,
+            );
+        }
+    }
+
+    /// Tiles above level 0 hold nothing but hashes of the level below.
+    fn upper_tiles(&mut self, mut hashes: Vec<Hash>) {
+        let full = usize::from(tile::TILE_WIDTH);
+        let mut expected: HashMap<(i16, i64), Vec<Hash>> = HashMap::new();
+        for level in 1..=i16::from(tile::MAX_LEVELS) {
+            let mut above = Vec::with_capacity(hashes.len() / full);
+            for (index, chunk) in hashes.chunks(full).enumerate() {
+                expected.insert((level, index as i64), chunk.to_vec());
+                if chunk.len() == full {
+                    let mut tile = CompactRange::new();
+                    chunk.iter().for_each(|hash| tile.append(*hash));
+                    above.push(tile.root());
+                }
+            }
+            hashes = above;
+        }
+        let mut scan = Scan::open(
+            "select level, tile_index, hashes from batchcortex.ledger_tile where org_id = $1 and level > 0",
+            &[*self.org_id.as_bytes()],
+            64,
+        );
+        let mut wrong = Vec::new();
+        while scan.next(|row| {
+            let level = row.get(0).map_or(0, |datum| datum.value() as i16);
+            let index = row.get(1).map_or(0, |datum| datum.value() as i64);
+            // SAFETY: hashes is a bytea column.
+            let stored = row
+                .get(2)
+                .map(|datum| unsafe { with_varlena(datum, <[u8]>::to_vec) })
+                .unwrap_or_default();
+            if expected.remove(&(level, index)).as_deref() != tile::hashes_of(&stored) {
+                wrong.push((
+                    level,
+                    index,
+                    "the tile does not hold the hashes of the tiles below it",
+                ));
+            }
+        }) {}
+        scan.close();
+        wrong.extend(
+            expected
+                .into_keys()
+                .map(|(level, index)| (level, index, "the tile is missing")),
+        );
+        wrong.sort_unstable();
+        for (level, index, detail) in wrong {
+            self.find(
+                "wrong_tile",
+                "batchcortex.ledger_tile",
+                format!("{level}/{index}"),
+                detail.to_owned(),
+            );
+        }
+    }
+
+    /// Rows without a sealed leaf must be waiting for sealing, and leaves must have had a row. Returns how many wait.
+    fn settle(&mut self) -> u64 {
+        let mut waiting = 0;
+        for entry in queued(*self.org_id.as_bytes()) {
+            waiting += 1;
+            let Ok(key) = <[u8; 16]>::try_from(entry.key.as_slice()) else {
+                continue;
+            };
+            let record = (entry.relation_id, key);
+            match self.pairing.take_row(record) {
+                Some(row) if row == entry.hash => {}
+                Some(_) => self.find_record(
+                    "wrong_leaf",
+                    record,
+                    "the row does not hash to its leaf that waits for sealing".to_owned(),
+                ),
+                None => self.find_record(
+                    "missing_row",
+                    record,
+                    "a leaf waits for sealing, its row is gone".to_owned(),
+                ),
+            }
+        }
+        let pairing = std::mem::take(&mut self.pairing);
+        let mut leaves: Vec<_> = pairing.leaves.into_iter().collect();
+        leaves.sort_unstable_by_key(|(_, (index, _))| *index);
+        for (record, (index, _)) in leaves {
+            self.find_record(
+                "missing_row",
+                record,
+                format!("leaf {index} of the ledger has no row"),
+            );
+        }
+        let mut rows: Vec<Record> = pairing
+            .rows
+            .into_iter()
+            .flat_map(|(relation, rows)| rows.into_keys().map(move |key| (relation, key)))
+            .collect();
+        rows.sort_unstable();
+        for record in rows {
+            self.find_record(
+                "row_without_leaf",
+                record,
+                "the row is in no leaf of the ledger and none waits for it".to_owned(),
+            );
+        }
+        waiting
+    }
+}
+
+/// Leaves of an organisation that wait for sealing, in the snapshot of the verification.
+fn queued(org_id: [u8; 16]) -> Vec<Entry> {
+    let mut found = Vec::new();
+    // The queue belongs to no organisation; only entries of a log that the caller is verifying are kept.
+    unscoped(|| {
+        let mut scan = Scan::open("select entry from batchcortex.ledger_queue", &[], 10_000);
+        while scan.next(|row| {
+            // SAFETY: entry is a bytea column.
+            let entry = row
+                .get(0)
+                .and_then(|datum| unsafe { with_varlena(datum, Entry::unpack) });
+            found.extend(entry.filter(|entry| entry.org_id == org_id));
+        }) {}
+        scan.close();
+    });
+    found
+}
+
+/// The checkpoints of a log in the order of their sizes, compared while the tree grows.
+struct Checkpoints {
+    sizes: std::vec::IntoIter<(u64, Vec<u8>)>,
+    next: Option<(u64, Vec<u8>)>,
+    read: u64,
+}
+
+impl Checkpoints {
+    fn open(org_id: Uuid) -> Self {
+        let mut all = Vec::new();
+        let mut scan = Scan::open(
+            "select tree_size, root from batchcortex.ledger_checkpoint where org_id = $1 order by tree_size",
+            &[*org_id.as_bytes()],
+            10_000,
+        );
+        while scan.next(|row| {
+            let size = row.get(0).map_or(0, |datum| datum.value() as u64);
+            // SAFETY: root is a bytea column.
+            all.push((
+                size,
+                row.get(1)
+                    .map(|datum| unsafe { with_varlena(datum, <[u8]>::to_vec) })
+                    .unwrap_or_default(),
+            ));
+        }) {}
+        scan.close();
+        let read = all.len() as u64;
+        let mut sizes = all.into_iter();
+        let next = sizes.next();
+        Checkpoints { sizes, next, read }
+    }
+
+    fn at(&mut self, check: &mut Check<'_>, range: &CompactRange) {
+        while let Some((size, root)) = self.next.take_if(|(size, _)| *size <= range.size()) {
+            if root != range.root() {
+                let detail = format!(
+                    "the checkpoint says {}, the leaves give {}",
+                    hex::encode(&root),
+                    hex::encode(range.root())
+                );
+                check.find(
+                    "inconsistent_checkpoint",
+                    "batchcortex.ledger_checkpoint",
+                    size.to_string(),
+                    detail,
+                );
+            }
+            self.next = self.sizes.next();
+        }
+    }
+
+    fn rest(&mut self, check: &mut Check<'_>, leaves: u64) {
+        while let Some((size, _)) = self.next.take() {
+            let detail = format!("the checkpoint is of {size} leaves, the tiles hold {leaves}");
+            check.find(
+                "inconsistent_checkpoint",
+                "batchcortex.ledger_checkpoint",
+                size.to_string(),
+                detail,
+            );
+            self.next = self.sizes.next();
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! The processes that seal: a launcher that the postmaster starts, and one sealer for each database that has leaves.
+//!
+//! A database needs no setting to be sealed: the launcher looks at all of them once when the server starts, and the first
+//! leaf that a session queues asks for a sealer. A sealer that fails ends, and the launcher starts it again.
+
+use super::seal;
+use crate::settings::SEAL_INTERVAL;
+use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags};
+use pgrx::pg_sys::panic::ErrorReportable;
+use pgrx::prelude::*;
+use pgrx::{PGRXSharedMemory, PgLwLock, pg_shmem_init};
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+const DATABASES: usize = 64;
+const PATROL: Duration = Duration::from_secs(1);
+
+/// What is known of one database.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    /// Its oid; 0 when the slot is free.
+    database: u32,
+    /// Process id of its sealer; 0 when none runs.
+    sealer: i32,
+    /// Passes that sessions have asked for.
+    wanted: u64,
+    /// Number of the last pass that began after it was asked for and committed.
+    done: u64,
+    /// Leaves sealed since the server started.
+    leaves: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Board {
+    launcher: i32,
+    slots: [Slot; DATABASES],
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Board {
+            launcher: 0,
+            slots: [Slot::default(); DATABASES],
+        }
+    }
+}
+
+// SAFETY: plain numbers, valid in every process.
+unsafe impl PGRXSharedMemory for Board {}
+
+// SAFETY: the name is used for this lock alone.
+static BOARD: PgLwLock<Board> = unsafe { PgLwLock::new(c"batchcortex_sealers") };
+
+thread_local!(static ASKED: Cell<bool> = const { Cell::new(false) });
+
+impl Board {
+    fn slot(&mut self, database: u32) -> Option<&mut Slot> {
+        let at = self
+            .slots
+            .iter()
+            .position(|s| s.database == database)
+            .or_else(|| self.slots.iter().position(|s| s.database == 0))?;
+        self.slots[at].database = database;
+        Some(&mut self.slots[at])
+    }
+}
+
+/// At preload: shared memory and the launcher.
+pub fn register() {
+    pg_shmem_init!(BOARD);
+    BackgroundWorkerBuilder::new("batchcortex launcher")
+        .set_type("batchcortex launcher")
+        .set_library("pg_batchcortex")
+        .set_function("batchcortex_launcher")
+        .enable_spi_access()
+        .set_start_time(BgWorkerStartTime::RecoveryFinished)
+        .set_restart_time(Some(PATROL))
+        .load();
+}
+
+/// Whether the library was preloaded, so that sealers can run.
+pub fn available() -> bool {
+    // SAFETY: shared_preload_libraries is a NUL-terminated setting.
+    let list = unsafe { std::ffi::CStr::from_ptr(pg_sys::shared_preload_libraries_string) };
+    list.to_string_lossy()
+        .split(',')
+        .any(|name| name.trim().trim_matches('"').rsplit('/').next() == Some("pg_batchcortex"))
+}
+
+/// Called for each queued leaf: sees to it, once a session, that this database has a sealer.
+pub fn want() {
+    if ASKED.get() || !available() {
+        return;
+    }
+    let launcher = {
+        let mut board = BOARD.exclusive();
+        board
+            .slot(database())
+            .filter(|slot| slot.sealer == 0)
+            .is_some()
+            .then_some(board.launcher)
+    };
+    wake(launcher.unwrap_or(0));
+    ASKED.set(true);
+}
+
+/// Process id of this database's sealer, and leaves that it has sealed since the server started.
+pub fn sealer() -> Option<(i32, u64)> {
+    if !available() {
+        return None;
+    }
+    BOARD
+        .share()
+        .slots
+        .iter()
+        .find(|slot| slot.database == database() && slot.sealer != 0)
+        .map(|slot| (slot.sealer, slot.leaves))
+}
+
+/// Seals everything that was committed before the call: asks the sealer for a pass and waits for its commit. Returns how
+/// many leaves were sealed meanwhile; null when no sealer can be had within 30 seconds.
+#[pg_extern(volatile, parallel_unsafe)]
+pub fn request_seal() -> Option<i64> {
+    if !available() {
+        return None;
+    }
+    let (ticket, before) = {
+        let mut board = BOARD.exclusive();
+        let slot = board.slot(database())?;
+        slot.wanted += 1;
+        (slot.wanted, slot.leaves)
+    };
+    let patience = Instant::now() + Duration::from_secs(30);
+    loop {
+        let (slot, launcher) = {
+            let mut board = BOARD.exclusive();
+            let launcher = board.launcher;
+            (*board.slot(database())?, launcher)
+        };
+        if slot.done >= ticket {
+            return Some((slot.leaves - before) as i64);
+        }
+        if Instant::now() > patience {
+            return None;
+        }
+        wake(if slot.sealer == 0 { launcher } else { slot.sealer });
+        nap();
+    }
+}
+
+/// Started by the postmaster; starts a sealer for each database that wants one.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn batchcortex_launcher(_argument: pg_sys::Datum) {
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
+    BackgroundWorker::connect_worker_to_spi(None, None);
+    // SAFETY: MyProcPid is set in every process of the server.
+    BOARD.exclusive().launcher = unsafe { pg_sys::MyProcPid };
+    for database in all_databases() {
+        let _ = BOARD.exclusive().slot(database);
+    }
+    loop {
+        let idle: Vec<u32> = BOARD
+            .share()
+            .slots
+            .iter()
+            .filter(|s| s.database != 0 && s.sealer == 0)
+            .map(|s| s.database)
+            .collect();
+        for database in idle {
+            start(database);
+        }
+        if !BackgroundWorker::wait_latch(Some(PATROL)) {
+            break;
+        }
+        forget_dead();
+    }
+}
+
+fn start(database: u32) {
+    let started = BackgroundWorkerBuilder::new("batchcortex sealer")
+        .set_type("batchcortex sealer")
+        .set_library("pg_batchcortex")
+        .set_function("batchcortex_sealer")
+        .enable_spi_access()
+        .set_start_time(BgWorkerStartTime::RecoveryFinished)
+        .set_restart_time(None)
+        .set_argument(Some(pg_sys::Datum::from(database)))
+        // SAFETY: MyProcPid is set in every process of the server.
+        .set_notify_pid(unsafe { pg_sys::MyProcPid })
+        .load_dynamic();
+    match started.map(|worker| worker.wait_for_startup()) {
+        Ok(Ok(pid)) => {
+            if let Some(slot) = BOARD
+                .exclusive()
+                .slots
+                .iter_mut()
+                .find(|s| s.database == database)
+            {
+                slot.sealer = pid;
+            }
+        }
+        Ok(Err(_)) => {}
+        Err(_) => {
+            warning!("pg_batchcortex: no background worker is free for a sealer; raise max_worker_processes")
+        }
+    }
+}
+
+/// A sealer that was killed could not say so.
+fn forget_dead() {
+    for slot in BOARD.exclusive().slots.iter_mut().filter(|s| s.sealer != 0) {
+        // SAFETY: signal 0 only asks whether the process exists.
+        if unsafe { kill(slot.sealer, 0) } != 0 {
+            slot.sealer = 0;
+        }
+    }
+}
+
+/// Databases that accept connections and are no templates.
+fn all_databases() -> Vec<u32> {
+    let mut found = Vec::new();
+    // SAFETY: a scan of a shared catalog in a transaction of its own, as the autovacuum launcher does it.
+    unsafe {
+        pg_sys::StartTransactionCommand();
+        pg_sys::GetTransactionSnapshot();
+        let relation = pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock as i32);
+        let scan = pg_sys::table_beginscan_catalog(relation, 0, std::ptr::null_mut());
+        loop {
+            let tuple = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
+            if tuple.is_null() {
+                break;
+            }
+            let row = &*(*tuple)
+                .t_data
+                .cast::<u8>()
+                .add(usize::from((*(*tuple).t_data).t_hoff))
+                .cast::<pg_sys::FormData_pg_database>();
+            if row.datallowconn && !row.datistemplate {
+                found.push(row.oid.to_u32());
+            }
+        }
+        // heap_endscan through the table access method.
+        if let Some(end) = (*(*relation).rd_tableam).scan_end {
+            pg_sys::ffi::pg_guard_ffi_boundary(|| end(scan));
+        }
+        pg_sys::table_close(relation, pg_sys::AccessShareLock as i32);
+        pg_sys::CommitTransactionCommand();
+    }
+    found
+}
+
+/// Seals one database until it is told to stop, or leaves at once when the database has no ledger.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn batchcortex_sealer(argument: pg_sys::Datum) {
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
+    let database = argument.value() as u32;
+    BackgroundWorker::connect_worker_to_spi_by_oid(Some(pg_sys::Oid::from(database)), None);
+    if !BackgroundWorker::transaction(has_ledger) {
+        // No leaf can be waiting: the slot is free until a session asks again.
+        if let Some(slot) = BOARD
+            .exclusive()
+            .slots
+            .iter_mut()
+            .find(|s| s.database == database)
+        {
+            *slot = Slot::default();
+        }
+        return;
+    }
+    log!("pg_batchcortex: sealing database {database}");
+    let mut next_month_check = Instant::now();
+    loop {
+        if BackgroundWorker::sighup_received() {
+            // SAFETY: the handler has set the flag in the main loop of a background worker.
+            unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
+        }
+        let wanted = BOARD
+            .share()
+            .slots
+            .iter()
+            .find(|s| s.database == database)
+            .map_or(0, |s| s.wanted);
+        while seal_once(database) as i64 == seal::MOST {}
+        if let Some(slot) = BOARD
+            .exclusive()
+            .slots
+            .iter_mut()
+            .find(|s| s.database == database)
+        {
+            slot.done = slot.done.max(wanted);
+        }
+        if Instant::now() >= next_month_check {
+            BackgroundWorker::transaction(|| {
+                Spi::run("select batchcortex.make_partitions()").unwrap_or_report()
+            });
+            next_month_check = Instant::now() + Duration::from_secs(3600);
+        }
+        let more = BOARD
+            .share()
+            .slots
+            .iter()
+            .any(|s| s.database == database && s.wanted > s.done);
+        let pause = if more {
+            Duration::ZERO
+        } else {
+            Duration::from_millis(SEAL_INTERVAL.get() as u64)
+        };
+        if !BackgroundWorker::wait_latch(Some(pause)) {
+            return;
+        }
+        if !BackgroundWorker::transaction(has_ledger) {
+            return;
+        }
+    }
+}
+
+fn seal_once(database: u32) -> usize {
+    let sealed = BackgroundWorker::transaction(|| {
+        let free = "select pg_try_advisory_xact_lock(hashtextextended('batchcortex.seal', 0))";
+        Spi::connect_mut(|client| {
+            // Two sealers of one database (one of them on its way out) take turns.
+            let mine = client
+                .update(free, Some(1), &[])
+                .unwrap_or_report()
+                .first()
+                .get_one::<bool>()
+                .unwrap_or_report();
+            if mine == Some(true) { seal::pass(client) } else { 0 }
+        })
+    });
+    if let Some(slot) = BOARD
+        .exclusive()
+        .slots
+        .iter_mut()
+        .find(|s| s.database == database)
+    {
+        slot.leaves += sealed as u64;
+    }
+    sealed
+}
+
+fn has_ledger() -> bool {
+    let query = "select exists (select from pg_catalog.pg_extension where extname = 'pg_batchcortex')
+                    and to_regclass('batchcortex.ledger_queue') is not null and to_regclass('batchcortex.ledger_checkpoint') is not null";
+    Spi::get_one::<bool>(query).unwrap_or_report() == Some(true)
+}
+
+fn database() -> u32 {
+    // SAFETY: set in every process that is connected to a database.
+    unsafe { pg_sys::MyDatabaseId.to_u32() }
+}
+
+/// Sets the latch of another process of the server: its SIGUSR1 handler does.
+fn wake(pid: i32) {
+    if pid > 0 {
+        // SAFETY: a signal to a process of this server, as PostgreSQL itself sends it.
+        unsafe { kill(pid, 10) };
+    }
+}
+
+/// A moment in which the session can be cancelled.
+fn nap() {
+    const EVENTS: u32 = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    // SAFETY: waits on the latch of this process.
+    unsafe {
+        pg_sys::WaitLatch(pg_sys::MyLatch, EVENTS as i32, 5, pg_sys::PG_WAIT_EXTENSION);
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    pgrx::check_for_interrupts!();
+}
+
+unsafe extern "C" {
+    fn kill(pid: i32, signal: i32) -> i32;
+}
