@@ -7,6 +7,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -81,12 +83,14 @@ pub async fn run(router: Router, settings: &Settings, stop: impl Future<Output =
             request.extensions_mut().insert(Peer(peer));
             let router = router.clone();
             async move {
-                Ok::<_, Infallible>(
-                    router
-                        .oneshot(request)
-                        .await
-                        .unwrap_or_else(|never| match never {}),
-                )
+                // A task of its own: a client that leaves does not cut its request off halfway. The request runs to its
+                // end and into the log, and until then holds its place and its connection to the database.
+                let answer = match tokio::spawn(router.oneshot(request)).await {
+                    Ok(Ok(answer)) => answer,
+                    Ok(Err(never)) => match never {},
+                    Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+                };
+                Ok::<_, Infallible>(answer)
             }
         });
         let connection = draining.watch(http.serve_connection(TokioIo::new(stream), service));

@@ -164,6 +164,22 @@ fn a_large_body_is_answered_413_over_the_wire() {
     assert!(service.exchange(&asks).starts_with("HTTP/1.1 413"));
 }
 
+#[test]
+fn a_client_that_leaves_is_in_the_log() {
+    let service = Service::start("info");
+    let mut stream = service.connect();
+    let head = "POST /v1/login HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+    stream.write_all(head.as_bytes()).unwrap();
+    drop(stream);
+    // An answer on another connection shows that the service has had its turn.
+    for _ in 0..3 {
+        service.exchange("GET /v1/health/live HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    }
+    service.terminate();
+    let (_, log) = service.finish();
+    assert!(log.contains(r#""route":"/v1/login","status":400"#), "{log}");
+}
+
 /// control: A7
 #[test]
 fn sigterm_lets_a_request_in_progress_finish() {

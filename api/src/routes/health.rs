@@ -115,9 +115,12 @@ async fn ready(State(database): State<Database>) -> Result<Json<Ready>, Problem>
             components,
         }));
     }
-    Err(
-        Problem::new(problem::UNAVAILABLE, "A part of the service is down.")
-            .because("not ready")
-            .components(components),
-    )
+    let down = components.iter().filter(|component| component.status != "up");
+    let down = down
+        .map(|component| component.component.as_str())
+        .collect::<Vec<_>>()
+        .join(", ");
+    let problem =
+        Problem::new(problem::UNAVAILABLE, format!("Down: {down}.")).because(format!("down: {down}"));
+    Err(problem.components(components))
 }
