@@ -9,9 +9,7 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
-};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
 use futures_util::future::join_all;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{NoTls, Row};
@@ -26,7 +24,7 @@ pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 /// Time to wait for a connection, free or new.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Time beyond the statement timeout after which a silent database is given up.
+/// Time beyond the statement timeouts after which a silent database is given up.
 const GRACE: Duration = Duration::from_secs(5);
 
 const OPEN_REQUEST: &str = "select from batchcortex_api.open_request($1, $2, $3, $4)";
@@ -44,7 +42,7 @@ pub struct Call<'a> {
 pub struct Database {
     pool: Pool,
     begin: String,
-    deadline: Duration,
+    statement_timeout: Duration,
 }
 
 impl Database {
@@ -74,7 +72,7 @@ impl Database {
         Ok(Self {
             pool,
             begin: format!("begin; set local statement_timeout = {milliseconds}; set local timezone = 'UTC'"),
-            deadline: statement_timeout + GRACE,
+            statement_timeout,
         })
     }
 
@@ -127,12 +125,10 @@ impl Database {
         identity: Option<Call<'_>>,
         calls: [Call<'_>; N],
     ) -> Result<[Vec<Row>; N], Problem> {
-        let client = self
-            .pool
-            .get()
-            .await
-            .map_err(|error: PoolError| Problem::from(error))?;
-        let Ok(outcome) = tokio::time::timeout(self.deadline, self.pipeline(&client, identity, calls)).await
+        let client = self.pool.get().await?;
+        // Each call may take the whole statement timeout, and so may the check of the credential.
+        let deadline = self.statement_timeout * (calls.len() as u32 + 1) + GRACE;
+        let Ok(outcome) = tokio::time::timeout(deadline, self.pipeline(&client, identity, calls)).await
         else {
             // The server is silent: whatever it still does with this connection must not meet another request.
             drop(Object::take(client));
