@@ -117,7 +117,7 @@ impl Capture {
         while !*stop.borrow() {
             let opened = tokio::select! {
                 opened = self.open() => opened,
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = told(&mut stop) => break,
             };
             let mut connection = match opened {
                 Ok(connection) => connection,
@@ -131,7 +131,7 @@ impl Capture {
             while !connection.has_ended() && !*stop.borrow() {
                 let attached = tokio::select! {
                     attached = self.attach(&mut connection) => attached,
-                    _ = stop.wait_for(|stop| *stop) => break,
+                    () = told(&mut stop) => break,
                 };
                 match attached {
                     Ok(()) => {
@@ -300,7 +300,7 @@ impl Capture {
                 None => self.buffer.due(self.config.flush_interval),
             };
             tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => {
+                () = told(stop) => {
                     self.flush().await;
                     return None;
                 }
@@ -317,7 +317,7 @@ impl Capture {
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     self.flush().await;
                 }
-                _ = depth.wait_for(|depth: &Depth| depth.bytes < self.config.spool_limit), if full => {}
+                () = room(&mut depth, self.config.spool_limit), if full => {}
             }
         }
     }
@@ -498,6 +498,12 @@ impl Capture {
     }
 }
 
+/// Waits until less than `limit` bytes wait in the spool.
+async fn room(depth: &mut watch::Receiver<Depth>, limit: u64) {
+    // The spool outlives its watchers, so that the wait ends with room only.
+    let _ = depth.wait_for(|depth| depth.bytes < limit).await;
+}
+
 /// Waits for the pending answer; for ever when there is none.
 async fn poll(pending: &mut Option<Pending>) -> Result<PublishResponse, Error> {
     match pending {
@@ -506,10 +512,17 @@ async fn poll(pending: &mut Option<Pending>) -> Result<PublishResponse, Error> {
     }
 }
 
+/// Waits until the agent is told to stop. A sender that is gone tells nothing any more.
+pub(super) async fn told(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 async fn pause(time: Duration, stop: &mut watch::Receiver<bool>) {
     tokio::select! {
         () = tokio::time::sleep(time) => {}
-        _ = stop.wait_for(|stop| *stop) => {}
+        () = told(stop) => {}
     }
 }
 

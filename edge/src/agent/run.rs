@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::capture::{Capture, CaptureError};
+use super::capture::{Capture, CaptureError, told};
 use super::config::Config;
 use super::message::Position;
 use super::spool::{Resume, Spool, SpoolError};
@@ -140,7 +140,7 @@ async fn whereabouts(
     loop {
         let asked = tokio::select! {
             asked = uplink.position() => asked,
-            _ = stop.wait_for(|stop| *stop) => return Ok(None),
+            () = told(stop) => return Ok(None),
         };
         match (asked, spool.resume()) {
             (Ok(known), own) => {
@@ -162,7 +162,7 @@ async fn whereabouts(
                 status.failed(&reason);
                 tokio::select! {
                     () = tokio::time::sleep(delay) => {}
-                    _ = stop.wait_for(|stop| *stop) => return Ok(None),
+                    () = told(stop) => return Ok(None),
                 }
             }
             (Err(error), _) => return Err(RunError::Position(error)),

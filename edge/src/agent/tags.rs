@@ -53,43 +53,11 @@ const CURRENT_WRITE: u8 = 2;
 /// # Errors
 /// When any tag cannot be captured, with the list of all of them, or when a request fails.
 pub async fn resolve(session: &Session, tags: &[TagAddress]) -> Result<Vec<Tag>, TagError> {
-    let namespaces = session.read_namespace_array().await?;
-    let mut problems = Vec::new();
-    let mut nodes = Vec::with_capacity(tags.len());
-    for tag in tags {
-        let index = match &tag.node.namespace_uri {
-            None => Some(0),
-            Some(uri) => namespaces.get_index(uri),
-        };
-        match index {
-            Some(index) => nodes.push(tag.node.at(index)),
-            None => problems.push(format!(
-                "{} ({}): the server has no such namespace",
-                tag.name, tag.node
-            )),
-        }
-    }
-    if !problems.is_empty() {
-        return Err(TagError::Unavailable(problems));
-    }
-
-    let attributes = [
-        AttributeId::NodeClass,
-        AttributeId::DataType,
-        AttributeId::UserAccessLevel,
-    ];
-    let answers = read_attributes(session, &nodes, &attributes).await?;
-    let units = units(session, &nodes).await?;
     let mut found = Vec::with_capacity(tags.len());
-    for (((tag, node), answer), unit) in tags.iter().zip(nodes).zip(answers.chunks_exact(3)).zip(units) {
-        match examine(&answer[0], &answer[2]) {
-            Ok(writable) => found.push(Tag {
-                name: tag.name.clone(),
-                node,
-                data_type: built_in_type(&answer[1]),
-                unit,
-                writable,
-            }),
+    let mut problems = Vec::new();
+    for (tag, outcome) in tags.iter().zip(look_up(session, tags).await?) {
+        match outcome {
+            Ok(tag) => found.push(tag),
             Err(problem) => problems.push(format!("{} ({}): {problem}", tag.name, tag.node)),
         }
     }
@@ -98,6 +66,46 @@ pub async fn resolve(session: &Session, tags: &[TagAddress]) -> Result<Vec<Tag>,
     } else {
         Err(TagError::Unavailable(problems))
     }
+}
+
+/// What the server says about each tag, or why it cannot be captured.
+async fn look_up(session: &Session, tags: &[TagAddress]) -> Result<Vec<Result<Tag, String>>, Error> {
+    let namespaces = session.read_namespace_array().await?;
+    let indices = tags.iter().map(|tag| match &tag.node.namespace_uri {
+        None => Some(0),
+        Some(uri) => namespaces.get_index(uri),
+    });
+    let nodes: Vec<Option<NodeId>> = tags
+        .iter()
+        .zip(indices)
+        .map(|(tag, index)| Some(tag.node.at(index?)))
+        .collect();
+    let known: Vec<NodeId> = nodes.iter().flatten().cloned().collect();
+
+    let attributes = [
+        AttributeId::NodeClass,
+        AttributeId::DataType,
+        AttributeId::UserAccessLevel,
+    ];
+    let answers = read_attributes(session, &known, &attributes).await?;
+    let units = units(session, &known).await?;
+    let mut said = answers.chunks_exact(attributes.len()).zip(units);
+    Ok(tags
+        .iter()
+        .zip(nodes)
+        .map(|(tag, node)| {
+            let node = node.ok_or("the server has no such namespace")?;
+            let (answer, unit) = said.next().ok_or("the server said nothing about it")?;
+            let writable = examine(&answer[0], &answer[2])?;
+            Ok(Tag {
+                name: tag.name.clone(),
+                node,
+                data_type: built_in_type(&answer[1]),
+                unit,
+                writable,
+            })
+        })
+        .collect())
 }
 
 /// Whether a node is a readable variable, and then whether it is writable.
@@ -253,23 +261,18 @@ pub async fn browse(session: &Session, limit: usize) -> Result<Vec<Offer>, TagEr
             }
         }
     }
-    let nodes = addresses
-        .iter()
-        .map(|found| found.node.clone())
-        .collect::<Vec<_>>();
-    let mut offers = Vec::with_capacity(addresses.len());
-    // One at a time: a variable that this account may not read hides no other.
-    for (address, found) in nodes.into_iter().zip(&addresses) {
-        match resolve(session, std::slice::from_ref(found)).await {
-            Ok(tags) => offers.extend(tags.into_iter().map(|tag| Offer {
-                address: address.clone(),
-                tag,
-            })),
-            Err(TagError::Unavailable(_)) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(offers)
+    addresses.sort_by(|one, other| one.name.cmp(&other.name));
+    let outcomes = look_up(session, &addresses).await?;
+    // What this account may not read is no offer.
+    let offers = addresses.into_iter().zip(outcomes);
+    Ok(offers
+        .filter_map(|(found, tag)| {
+            Some(Offer {
+                address: found.node,
+                tag: tag.ok()?,
+            })
+        })
+        .collect())
 }
 
 async fn children(session: &Session, parent: NodeId) -> Result<Vec<ReferenceDescription>, Error> {

@@ -366,9 +366,11 @@ pub async fn deliver(
             if *draining.borrow() {
                 return Ok(());
             }
+            let arrived = async { depth.wait_for(|depth| depth.messages > 0).await.is_ok() };
+            let drained = async { draining.wait_for(|drain| *drain).await.is_ok() };
             tokio::select! {
-                _ = depth.wait_for(|depth| depth.messages > 0) => {}
-                _ = draining.changed() => {}
+                _ = arrived => {}
+                _ = drained => {}
             }
             continue;
         };

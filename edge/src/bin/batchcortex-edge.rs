@@ -146,10 +146,10 @@ async fn run(path: &std::path::Path, status: Option<&std::path::Path>) -> Result
     Ok(agent::run(config, status, stop).await?)
 }
 
-/// The agent's own words, and from the OPC UA library only warnings; not the one about the certificate that
-/// an endpoint without message security does not use.
-const QUIET: &str =
-    "warn,batchcortex_edge=info,opcua_crypto::certificate_store=off,opcua_client::session::client=off";
+/// The agent's own words, and of the OPC UA library only what the agent cannot see: it speaks of every
+/// answer that is not Good, also of those that are expected.
+const QUIET: &str = "warn,batchcortex_edge=info,\
+    opcua_client=off,opcua_client::session::event_loop=warn,opcua_core=off,opcua_crypto::certificate_store=off";
 
 #[tokio::main]
 async fn main() -> ExitCode {

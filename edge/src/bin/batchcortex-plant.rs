@@ -147,7 +147,7 @@ async fn serve(arguments: Arguments) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
-    let plant = Plant::start(arguments.listen, recording.channels(), &arguments.access()?).await?;
+    let plant = Plant::start(arguments.listen, &recording, &arguments.access()?).await?;
     println!(
         "{} serves {} tags, {} rows",
         plant.endpoint(),
@@ -159,7 +159,7 @@ async fn serve(arguments: Arguments) -> Result<()> {
         wait_for_subscriber: arguments.wait_for_subscriber,
     };
     let play = async {
-        let report = replay::play(&plant, &recording, &pace, arguments.status.as_deref()).await?;
+        let report = replay::play(&plant, &recording, pace, arguments.status.as_deref()).await?;
         println!(
             "played {} rows of {} tags: {} samples",
             report.row, report.tags, report.samples_emitted
@@ -181,7 +181,8 @@ async fn serve(arguments: Arguments) -> Result<()> {
 }
 
 /// Warnings, except those about the certificate that a server without encryption does not have.
-const QUIET: &str = "warn,opcua_crypto::certificate_store=off,opcua_server::server=error";
+const QUIET: &str = "warn,opcua_server::server=error,opcua_crypto::certificate_store=off,\
+    opcua_core::comms::secure_channel=off";
 
 #[tokio::main]
 async fn main() -> ExitCode {

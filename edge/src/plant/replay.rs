@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use opcua::types::DateTime;
 use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 
@@ -12,11 +11,8 @@ use super::recording::Recording;
 use super::server::Plant;
 use crate::durable_file;
 
-/// 100 ns units of an hour, as OPC UA counts time.
-const TICKS_PER_HOUR: f64 = 3_600.0 * 1e7;
-
 /// How a recording is played.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// Time between two rows; zero plays as fast as the server takes them.
     pub interval: Duration,
@@ -45,91 +41,58 @@ pub struct Report {
     pub last_source_ticks: i64,
 }
 
-/// Source times of a recording: the batch ended when the replay began, so that no value lies in the future.
-#[derive(Debug, Clone, Copy)]
-pub struct SourceClock {
-    start_ticks: i64,
-}
-
-impl SourceClock {
-    /// Takes the present as the end of the batch, rounded down to a whole second.
-    pub fn ending_now(recording: &Recording) -> SourceClock {
-        let now = DateTime::now().checked_ticks();
-        SourceClock {
-            start_ticks: now - now % 10_000_000 - ticks(recording.end_h()),
-        }
-    }
-
-    /// Source time of a row `time_h` hours into the batch: 100 ns since 1601-01-01 UTC.
-    pub fn at(&self, time_h: f64) -> i64 {
-        self.start_ticks + ticks(time_h)
-    }
-}
-
-fn ticks(hours: f64) -> i64 {
-    (hours * TICKS_PER_HOUR).round() as i64
-}
-
 /// Plays every row once.
 ///
-/// Row 1 is what the variables hold when the plant opens: a client that subscribes before the replay
-/// moves receives it as the initial value of each monitored item, so that it gets exactly one sample a
-/// row and variable.
+/// Row 1 is what the variables have held since the plant opened: a client that subscribes before the
+/// replay moves receives it as the initial value of each monitored item, so that it gets exactly one
+/// sample a row and variable.
 ///
 /// # Errors
 /// When the status file cannot be written, or when the server ends before the recording.
-pub async fn play(
-    plant: &Plant,
-    recording: &Recording,
-    pace: &Pace,
-    status: Option<&Path>,
-) -> Result<Report> {
-    let clock = SourceClock::ending_now(recording);
+pub async fn play(plant: &Plant, recording: &Recording, pace: Pace, status: Option<&Path>) -> Result<Report> {
+    let clock = plant.clock();
     let tags = recording.channels().len();
+    let rows = recording.rows();
     let mut report = Report {
         endpoint: plant.endpoint().to_owned(),
-        rows: recording.rows().len(),
-        row: 0,
+        rows: rows.len(),
+        row: 1,
         tags,
-        samples_emitted: 0,
-        done: false,
-        first_source_ticks: clock.at(recording.rows()[0].time_h),
+        samples_emitted: tags,
+        done: rows.len() == 1,
+        first_source_ticks: clock.at(rows[0].time_h),
         last_source_ticks: clock.at(recording.end_h()),
     };
-    let mut writer = StatusFile::new(status);
+    let mut status = StatusFile::new(status);
+    status.write(&report)?;
+    while pace.wait_for_subscriber && !plant.is_monitored() {
+        anyhow::ensure!(
+            !plant.has_ended(),
+            "the OPC UA server ended before anyone subscribed"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 
     let mut pulse = tokio::time::interval(pace.interval.max(Duration::from_micros(1)));
     // A late row is followed by the next one at once: the recording keeps its length.
     pulse.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    for (index, row) in recording.rows().iter().enumerate() {
-        if index == 1 {
-            while pace.wait_for_subscriber && !plant.is_monitored() {
-                anyhow::ensure!(
-                    !plant.has_ended(),
-                    "the OPC UA server ended before anyone subscribed"
-                );
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            pulse.reset();
-        }
-        if index > 0 {
-            if pace.interval.is_zero() {
-                tokio::task::yield_now().await;
-            } else {
-                pulse.tick().await;
-            }
+    pulse.reset();
+    for (row, number) in rows.iter().zip(1..).skip(1) {
+        if pace.interval.is_zero() {
+            tokio::task::yield_now().await;
+        } else {
+            pulse.tick().await;
         }
         anyhow::ensure!(
             !plant.has_ended(),
-            "the OPC UA server ended at row {} of {}",
-            index + 1,
-            report.rows
+            "the OPC UA server ended before row {number} of {}",
+            rows.len()
         );
-        plant.emit(&row.values, DateTime::from(clock.at(row.time_h)));
-        report.row = index + 1;
-        report.samples_emitted = report.row * tags;
-        report.done = report.row == report.rows;
-        writer.write(&report)?;
+        plant.emit(row);
+        report.row = number;
+        report.samples_emitted = number * tags;
+        report.done = number == rows.len();
+        status.write(&report)?;
     }
     Ok(report)
 }
@@ -162,29 +125,5 @@ impl StatusFile {
             .with_context(|| format!("cannot write the status file {}", path.display()))?;
         self.written = Some(tokio::time::Instant::now());
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plant::recording::{Channel, Row};
-
-    #[test]
-    fn source_times_are_exact_and_never_in_the_future() {
-        let channels = vec![Channel {
-            name: "a".into(),
-            unit: "-".into(),
-        }];
-        let rows = [0.2, 0.4, 231.0]
-            .map(|time_h| Row {
-                time_h,
-                values: vec![0.0],
-            })
-            .to_vec();
-        let clock = SourceClock::ending_now(&Recording::new(channels, rows));
-        assert_eq!(clock.at(0.4) - clock.at(0.2), 7_200_000_000);
-        assert_eq!(clock.at(231.0) - clock.at(0.2), 8_308_800_000_000);
-        assert!(clock.at(231.0) <= DateTime::now().checked_ticks());
     }
 }

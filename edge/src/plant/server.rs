@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use opcua::nodes::{ObjectBuilder, ReferenceDirection, VariableBuilder};
+use opcua::nodes::{AccessLevel, ObjectBuilder, ReferenceDirection, VariableBuilder};
 use opcua::server::address_space::AddressSpace;
 use opcua::server::diagnostics::NamespaceMetadata;
 use opcua::server::node_manager::memory::{SimpleNodeManager, simple_node_manager};
@@ -19,7 +19,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::NAMESPACE_URI;
-use super::recording::Channel;
+use super::clock::SourceClock;
+use super::recording::{Channel, Recording, Row};
 
 /// Browse name of the object that holds the variables, and its identifier.
 pub const OBJECT: &str = "Bioreactor";
@@ -59,11 +60,17 @@ pub enum StartError {
 
 /// A running plant. Dropping it leaves the server running; [`Plant::stop`] ends it.
 pub struct Plant {
-    handle: ServerHandle,
-    nodes: Arc<SimpleNodeManager>,
-    variables: Vec<NodeId>,
+    variables: Variables,
     endpoint: String,
     running: JoinHandle<Result<(), String>>,
+}
+
+/// The variables of the server, one a channel.
+struct Variables {
+    handle: ServerHandle,
+    nodes: Arc<SimpleNodeManager>,
+    ids: Vec<NodeId>,
+    clock: SourceClock,
 }
 
 /// Limits under which thousands of rows a minute of some dozens of tags reach a subscriber whole, also
@@ -94,13 +101,14 @@ fn limits() -> Limits {
 }
 
 impl Plant {
-    /// Starts the server on a loopback address; port 0 takes a free one. The variables have no value yet.
+    /// Starts the server on a loopback address; port 0 takes a free one. The variables hold the first
+    /// row before the first client is served.
     ///
     /// # Errors
     /// When the address is not loopback or taken, or when the library refuses to serve; see [`StartError`].
     pub async fn start(
         address: SocketAddr,
-        channels: &[Channel],
+        recording: &Recording,
         access: &Access,
     ) -> Result<Plant, StartError> {
         if !address.ip().is_loopback() {
@@ -122,8 +130,9 @@ impl Plant {
         };
         let (server, handle) = builder
             .application_name("BatchCortex plant")
-            .application_uri(NAMESPACE_URI)
-            .product_uri(NAMESPACE_URI)
+            // The namespace of the server itself; it must not be that of the plant.
+            .application_uri("urn:batchcortex:plant:server")
+            .product_uri("urn:batchcortex:plant:server")
             .add_endpoint("none", ServerEndpoint::new_none("/", &[token]))
             .discovery_urls(vec!["/".to_owned()])
             .host(address.ip().to_string())
@@ -152,14 +161,23 @@ impl Plant {
             .get_namespace_index(NAMESPACE_URI)
             .ok_or_else(|| missing("namespace of the plant"))?;
 
-        let variables = build(&mut nodes.address_space().write(), namespace, channels);
-        let running = tokio::spawn(server.run_with(listener));
-        Ok(Plant {
+        let ids = build(
+            &mut nodes.address_space().write(),
+            namespace,
+            recording.channels(),
+        );
+        let variables = Variables {
             handle,
             nodes,
+            ids,
+            clock: SourceClock::ending_now(recording),
+        };
+        variables.emit(&recording.rows()[0]);
+        let endpoint = format!("opc.tcp://{address}/");
+        Ok(Plant {
             variables,
-            endpoint: format!("opc.tcp://{address}/"),
-            running,
+            endpoint,
+            running: tokio::spawn(server.run_with(listener)),
         })
     }
 
@@ -168,36 +186,22 @@ impl Plant {
         &self.endpoint
     }
 
+    /// Source times of the rows.
+    pub fn clock(&self) -> SourceClock {
+        self.variables.clock
+    }
+
     /// Gives every variable its value of one row and queues a notification for each monitored item.
     ///
     /// # Panics
-    /// When `values` has not one value a channel.
-    pub fn emit(&self, values: &[f64], source_time: DateTime) {
-        assert_eq!(values.len(), self.variables.len(), "one value a channel");
-        let server_time = DateTime::now();
-        let row = self.variables.iter().zip(values).map(|(node, value)| {
-            let value = DataValue {
-                value: Some(Variant::Double(*value)),
-                status: Some(StatusCode::Good),
-                source_timestamp: Some(source_time),
-                server_timestamp: Some(server_time),
-                ..DataValue::default()
-            };
-            (node, None, value)
-        });
-        self.nodes
-            .set_values(self.handle.subscriptions(), row)
-            .expect("every variable was inserted when the server started");
+    /// When the row has not one value a variable.
+    pub fn emit(&self, row: &Row) {
+        self.variables.emit(row);
     }
 
     /// Whether some client monitors the value of every variable.
     pub fn is_monitored(&self) -> bool {
-        let mut notifier = self.handle.subscriptions().data_notifier();
-        self.variables.iter().all(|node| {
-            notifier
-                .notify_for(node, AttributeId::Value)
-                .is_some_and(|items| items.entries().next().is_some())
-        })
+        self.variables.are_monitored()
     }
 
     /// Whether the server has ended by itself.
@@ -207,8 +211,38 @@ impl Plant {
 
     /// Ends the server and closes its connections.
     pub async fn stop(self) {
-        self.handle.cancel();
+        self.variables.handle.cancel();
         let _ = self.running.await;
+    }
+}
+
+impl Variables {
+    fn emit(&self, row: &Row) {
+        assert_eq!(row.values.len(), self.ids.len(), "one value a variable");
+        let server_time = DateTime::now();
+        let source_time = DateTime::from(self.clock.at(row.time_h));
+        let values = self.ids.iter().zip(&row.values).map(|(id, value)| {
+            let value = DataValue {
+                value: Some(Variant::Double(*value)),
+                status: Some(StatusCode::Good),
+                source_timestamp: Some(source_time),
+                server_timestamp: Some(server_time),
+                ..DataValue::default()
+            };
+            (id, None, value)
+        });
+        self.nodes
+            .set_values(self.handle.subscriptions(), values)
+            .expect("every variable was inserted before the server started");
+    }
+
+    fn are_monitored(&self) -> bool {
+        let mut notifier = self.handle.subscriptions().data_notifier();
+        self.ids.iter().all(|id| {
+            notifier
+                .notify_for(id, AttributeId::Value)
+                .is_some_and(|items| items.entries().next().is_some())
+        })
     }
 }
 
@@ -228,6 +262,8 @@ fn build(space: &mut AddressSpace, namespace: u16, channels: &[Channel]) -> Vec<
             .description(format!("{} of the bioreactor in {}", channel.name, channel.unit).as_str())
             .data_type(DataTypeId::Double)
             .value_rank(-1)
+            .access_level(AccessLevel::CURRENT_READ)
+            .user_access_level(AccessLevel::CURRENT_READ)
             .value(Variant::Empty)
             .has_type_definition(VariableTypeId::AnalogUnitType)
             .component_of(&object)
@@ -243,6 +279,8 @@ fn build(space: &mut AddressSpace, namespace: u16, channels: &[Channel]) -> Vec<
         VariableBuilder::new(&unit, "EngineeringUnits", "EngineeringUnits")
             .data_type(DataTypeId::EUInformation)
             .value_rank(-1)
+            .access_level(AccessLevel::CURRENT_READ)
+            .user_access_level(AccessLevel::CURRENT_READ)
             .value(ExtensionObject::from_message(information))
             .has_type_definition(VariableTypeId::PropertyType)
             .reference(
