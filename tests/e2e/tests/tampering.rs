@@ -49,16 +49,15 @@ async fn named_after(database: &mut Client, statements: &[&str], ids: &[String])
         assert!(changed > 0, "{statement} changed nothing");
     }
     let rows = change
-        .query(
-            "select record from batchcortex.verify() where relation is not null",
-            &[],
-        )
+        .query("select code, record from batchcortex.verify()", &[])
         .await?;
     change.rollback().await?;
-    Ok(rows
+    let (weakened, found): (Vec<_>, Vec<_>) = rows
         .iter()
-        .filter_map(|row| row.get::<_, Option<String>>(0))
-        .collect())
+        .map(|row| (row.get::<_, String>(0), row.get::<_, String>(1)))
+        .partition(|(code, _)| code == "weakened_protection");
+    assert!(!weakened.is_empty(), "the triggers that are off are not named");
+    Ok(found.into_iter().map(|(_, record)| record).collect())
 }
 
 async fn id(database: &Client, query: &str) -> Result<String> {
