@@ -40,7 +40,10 @@ pgrx::extension_sql_file!(
         identity::login::authenticate_login,
         identity::invitation::generate_invitation,
         identity::invitation::redeem_invitation,
-        identity::binding::current_org_id
+        identity::binding::current_org_id,
+        identity::binding::current_user_id,
+        identity::binding::current_role_name,
+        identity::binding::current_session_id
     ]
 );
 pgrx::extension_sql_file!(
@@ -71,7 +74,8 @@ pgrx::extension_sql_file!(
         "event",
         telemetry::ingest::ingest_message,
         telemetry::ingest::ingest_standing,
-        telemetry::proof::device_secret
+        telemetry::proof::device_secret,
+        telemetry::time::ticks_to_time
     ]
 );
 pgrx::extension_sql_file!(

@@ -14,14 +14,7 @@ pub unsafe extern "C-unwind" fn refuse_change(fcinfo: pg_sys::FunctionCallInfo) 
             if data.is_null() {
                 return Err(Refusal::new("39P01", "refuse_change is a trigger function"));
             }
-            let relation = (*data).tg_relation;
-            let name = CStr::from_ptr((*(*relation).rd_rel).relname.data.as_ptr()).to_string_lossy();
-            let schema = pg_sys::get_namespace_name((*(*relation).rd_rel).relnamespace);
-            let schema = if schema.is_null() {
-                "?".into()
-            } else {
-                CStr::from_ptr(schema).to_string_lossy()
-            };
+            let name = root_name((*(*data).tg_relation).rd_id);
             let what = match (*data).tg_event & pg_sys::TRIGGER_EVENT_OPMASK {
                 pg_sys::TRIGGER_EVENT_UPDATE => "UPDATE",
                 pg_sys::TRIGGER_EVENT_DELETE => "DELETE",
@@ -29,10 +22,31 @@ pub unsafe extern "C-unwind" fn refuse_change(fcinfo: pg_sys::FunctionCallInfo) 
             };
             Err(Refusal::new(
                 error::APPEND_ONLY,
-                format!("{what} refused: {schema}.{name} is append-only"),
+                format!("{what} refused: {name} is append-only"),
             )
             .hint("A correction is a new record."))
         })
+    }
+}
+
+/// Qualified name of a table, of the partitioned table when it is a partition.
+unsafe fn root_name(relation: pg_sys::Oid) -> String {
+    // SAFETY: catalog look-ups of an open relation; names are NUL-terminated or null.
+    unsafe {
+        let root = pgrx::direct_function_call_as_datum(
+            pg_sys::pg_partition_root,
+            &[Some(pg_sys::Datum::from(relation))],
+        );
+        let root = root.map_or(relation, |root| pg_sys::Oid::from(root.value() as u32));
+        let text = |name: *mut std::ffi::c_char| {
+            if name.is_null() {
+                "?".into()
+            } else {
+                CStr::from_ptr(name).to_string_lossy()
+            }
+        };
+        let schema = text(pg_sys::get_namespace_name(pg_sys::get_rel_namespace(root)));
+        format!("{schema}.{}", text(pg_sys::get_rel_name(root)))
     }
 }
 

@@ -180,3 +180,12 @@ end
 $$;
 comment on function batchcortex_api.accept_invitation(text, text, text, inet, text, text) is
 'Creates the account that an invitation stands for. outcome ''joined'', or ''refused'' for an invitation that is unknown, used or expired. Errors: BC422 name or password not acceptable.';
+
+comment on function batchcortex.current_org_id() is 'Organisation bound to this transaction; null without one. Every row-level policy compares with it.';
+comment on function batchcortex.current_user_id() is 'Person bound to this transaction; null for devices, for the system and without an identity.';
+comment on function batchcortex.current_role_name() is 'Role bound to this transaction; null without an identity.';
+comment on function batchcortex.current_session_id() is 'Session bound to this transaction; null for devices, for the system and without an identity.';
+comment on function batchcortex.authenticate_request(text, inet, text, text) is 'Behind batchcortex_api.open_request: binds the identity of a session token; sqlstate is set when there is none.';
+comment on function batchcortex.authenticate_login(text, text, inet, text, text, uuid) is 'Behind batchcortex_api.login.';
+comment on function batchcortex.generate_invitation() is 'A new invitation token (bci_ and 64 hex digits from the operating system''s generator).';
+comment on function batchcortex.redeem_invitation(text, text, text, inet, text, text) is 'Behind batchcortex_api.accept_invitation; sqlstate is set when name or password are not acceptable.';

@@ -8,6 +8,7 @@ as $$
 declare
     step record;
     applied bytea;
+    fresh integer[] := '{}';
 begin
     if not (select rolsuper from pg_roles where rolname = current_user) then
         raise exception 'migrate() must be run by a superuser' using errcode = '42501';
@@ -38,11 +39,16 @@ begin
         end if;
         execute step.statements;
         insert into batchcortex.schema_migration (version, name, sha256) values (step.version, step.name, step.sha256);
-        perform batchcortex.log_event('schema.migrated', 'schema_migration', step.version::text,
-            after => json_build_object('name', step.name, 'sha256', encode(step.sha256, 'hex')));
+        fresh := fresh || step.version;
     end loop;
+    -- Last, because the first steps come before there is a log.
+    perform batchcortex.log_event('schema.migrated', 'schema_migration', m.version::text,
+                after => json_build_object('name', m.name, 'sha256', encode(m.sha256, 'hex')))
+       from batchcortex.schema_migration m where m.version = any (fresh) order by m.version;
     perform batchcortex.make_partitions();
 end
 $$;
 comment on procedure batchcortex.migrate() is
 'Creates or updates the tables of BatchCortex in one transaction: all of it or nothing. Safe to run again. Each applied step is a row of batchcortex.schema_migration and an event of the installation''s log. Errors: 42501 not a superuser; BC503 wrong encoding, or an applied migration differs from the library''s.';
+
+comment on function batchcortex.migrations() is 'The steps of this library in order: number, name, SQL statements, SHA-256 of the statements.';

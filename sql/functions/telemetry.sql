@@ -166,3 +166,8 @@ set search_path = pg_catalog, pg_temp
 as $$ select * from batchcortex.ingest_standing(method, authority, path, content_digest, signature_input, signature, body) $$;
 comment on function batchcortex_api.ingest_position(text, text, text, text, text, text, bytea) is
 'Where the server stands with a device: its next message sequence and, per tag, the next sample number. Signed like ingest, with an empty body.';
+
+comment on function batchcortex.ticks_to_time(bigint) is 'The instant of OPC UA ticks (100 ns since 1601-01-01 00:00 UTC, OPC 10000-6 §5.2.2.5), rounded down to the microsecond; null outside the range of timestamptz.';
+comment on function batchcortex.device_secret(text) is 'HMAC key of a device key id, 32 bytes derived from the server''s key file; null without one. For enrolment alone.';
+comment on function batchcortex.ingest_message(text, text, text, text, text, text, bytea, inet, text, text) is 'Behind batchcortex_api.ingest.';
+comment on function batchcortex.ingest_standing(text, text, text, text, text, text, bytea) is 'Behind batchcortex_api.ingest_position.';

@@ -13,12 +13,15 @@ grant select on table batchcortex.ledger_relation to batchcortex_auditor;
 
 -- Written by leaf_enqueue in the writer's transaction, emptied by the sealer. No index and no lock: writers only append.
 create table batchcortex.ledger_queue (
-    entry bytea storage plain not null
+    entry bytea not null
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
+alter table batchcortex.ledger_queue alter column entry set storage plain;
 comment on table batchcortex.ledger_queue is
 'Leaves that wait for sealing, one packed entry a row: org_id (16 bytes), relation_id (4, big-endian), recorded_at (8, microseconds since 2000-01-01 UTC), leaf hash (32), record key (the rest).';
 alter table batchcortex.ledger_queue owner to batchcortex_owner;
 revoke all on table batchcortex.ledger_queue from public, batchcortex_owner;
+-- verify looks up whether a row without a leaf waits for one.
+grant select on table batchcortex.ledger_queue to batchcortex_owner;
 
 create table batchcortex.ledger_tree (
     org_id uuid primary key,
@@ -34,14 +37,16 @@ create table batchcortex.ledger_tile (
     level smallint not null check (level between 0 and 7),
     tile_index bigint not null check (tile_index >= 0),
     width integer not null check (width between 1 and 256),
-    hashes bytea storage external not null,
-    records bytea storage external,
+    hashes bytea not null,
+    records bytea,
     recorded_from timestamptz,
     recorded_to timestamptz,
     primary key (org_id, level, tile_index),
     check (octet_length(hashes) = 32 * width),
     check ((level = 0) = (records is not null))
 );
+-- Hashes do not compress.
+alter table batchcortex.ledger_tile alter column hashes set storage external, alter column records set storage external;
 comment on table batchcortex.ledger_tile is
 'Tiles of the tree as in C2SP tlog-tiles: up to 256 hashes of tree level 8 × level, 32 bytes each, left to right. A full tile never changes.';
 comment on column batchcortex.ledger_tile.records is

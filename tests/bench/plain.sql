@@ -1,0 +1,3 @@
+\set i random(1, 1000000)
+insert into bench.plain (org_id, event_id, recorded_at, actor_kind, actor_id, actor_name, actor_role, action, record_type, record_id, before, after, reason, batch_id, client_time, client_ip, user_agent, request_id, leaf_hash)
+values ((select org_id from bench.org), gen_random_uuid(), clock_timestamp(), 'database', null, 'bench', 'superuser', 'bench.append', 'thing', :i::bigint::text, null, '{"value": 17.25, "unit": "g/L", "phase": "feed", "operator": "night shift"}', null, null, null, null, null, null, '\x00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff');

@@ -1,0 +1,97 @@
+-- What someone does who switches the triggers off: every change of what was sealed is named.
+-- control: A17 A18 A22
+\set VERBOSITY terse
+set client_min_messages = warning;
+select gen_random_uuid() as org, gen_random_uuid() as other \gset
+insert into batchcortex.organisation (org_id, name) values (:'org', :'org'), (:'other', :'other');
+select count(batchcortex.log_event('regress.tamper', 'thing', i::text, after => json_build_object('i', i), org_id => :'org')) as events from generate_series(1, 600) i;
+select count(batchcortex.log_event('regress.tamper', 'thing', i::text, org_id => :'other')) as events from generate_series(1, 3) i;
+select batchcortex.seal() >= 0 as sealed;
+select * from batchcortex.verify(:'org');
+create temp table named as select event_id, record_id from batchcortex.events_log where org_id = :'org';
+create temp view finding as
+select v.code, v.relation, coalesce(n.record_id, '?') as record, v.detail
+  from batchcortex.verify((select org_id from batchcortex.events_log e join named using (event_id) limit 1)) v left join named n on n.event_id::text = v.record
+ where v.code <> 'weakened_protection';
+
+begin;
+alter table batchcortex.events_log disable trigger all;
+\echo one byte
+savepoint s;
+update batchcortex.events_log set after = '{"i" : 8}' where org_id = :'org' and record_id = '7';
+select code, record, detail from finding;
+rollback to s;
+\echo one byte, and the leaf_hash made to fit
+update batchcortex.events_log e set reason = 'x' where org_id = :'org' and record_id = '7';
+update batchcortex.events_log e set leaf_hash = sha256('\x00' || batchcortex.event_preimage(e)) where org_id = :'org' and record_id = '7';
+select code, record, detail from finding;
+rollback to s;
+\echo the leaf_hash alone
+update batchcortex.events_log e set leaf_hash = sha256('other') where org_id = :'org' and record_id = '7';
+select code, record, detail from finding;
+rollback to s;
+\echo deleted
+delete from batchcortex.events_log where org_id = :'org' and record_id = '599';
+select code, record, detail from finding;
+rollback to s;
+\echo inserted
+insert into batchcortex.events_log select (jsonb_populate_record(e, '{"event_id": "11111111-1111-1111-1111-111111111111"}')).* from batchcortex.events_log e where org_id = :'org' and record_id = '7';
+select code, detail from finding order by 1;
+rollback to s;
+\echo inserted with a hash that fits
+insert into batchcortex.events_log select (jsonb_populate_record(e, '{"event_id": "11111111-1111-1111-1111-111111111111"}')).* from batchcortex.events_log e where org_id = :'org' and record_id = '7';
+update batchcortex.events_log e set leaf_hash = sha256('\x00' || batchcortex.event_preimage(e)) where event_id = '11111111-1111-1111-1111-111111111111';
+select code, detail from finding;
+rollback to s;
+\echo two swapped
+update batchcortex.events_log e set record_id = case record_id when '10' then '20' else '10' end where org_id = :'org' and record_id in ('10', '20');
+select code, record, detail from finding order by record;
+rollback to s;
+\echo moved to another organisation
+update batchcortex.events_log e set org_id = :'other' where org_id = :'org' and record_id = '7';
+select code, record, detail from finding;
+select code, detail from batchcortex.verify(:'other') where code <> 'weakened_protection' order by 1;
+rollback to s;
+\echo rows under an organisation that does not exist
+update batchcortex.events_log e set org_id = '22222222-2222-2222-2222-222222222222' where org_id = :'other';
+select code, count(*) from batchcortex.verify() where log in ('22222222-2222-2222-2222-222222222222', :'other') group by code order by code;
+rollback to s;
+\echo the ledger itself
+update batchcortex.ledger_tile set hashes = set_byte(hashes, 40, get_byte(hashes, 40) # 1) where org_id = :'org' and level = 0 and tile_index = 1;
+select distinct code from finding order by 1;
+rollback to s;
+update batchcortex.ledger_tile set hashes = set_byte(hashes, 40, get_byte(hashes, 40) # 1) where org_id = :'org' and level = 1;
+select code, record, detail from batchcortex.verify(:'org') where code <> 'weakened_protection';
+rollback to s;
+delete from batchcortex.ledger_tile where org_id = :'org' and level = 0 and tile_index = 0;
+select distinct code from finding order by 1;
+rollback to s;
+update batchcortex.ledger_tree set root = sha256('other') where org_id = :'org';
+select code, record from batchcortex.verify(:'org') where code <> 'weakened_protection';
+rollback to s;
+alter table batchcortex.ledger_checkpoint disable trigger all;
+update batchcortex.ledger_checkpoint set root = sha256('other') where org_id = :'org' and tree_size = 600;
+select code, record from batchcortex.verify(:'org') where code <> 'weakened_protection';
+rollback to s;
+\echo the order of two leaves
+update batchcortex.ledger_tile set hashes = substr(hashes, 33, 32) || substr(hashes, 1, 32) || substr(hashes, 65) where org_id = :'org' and level = 0 and tile_index = 0;
+select distinct code from batchcortex.verify(:'org') where code <> 'weakened_protection' order by 1;
+rollback to s;
+rollback;
+
+-- Switching the protection off is itself a finding.
+begin;
+alter table batchcortex.events_log disable trigger append_only;
+select relation = 'batchcortex.events_log' as parent, code, record, detail from batchcortex.verify(:'org') where relation = 'batchcortex.events_log';
+alter table batchcortex.events_log enable trigger append_only;
+select code, record, detail from batchcortex.verify(:'org') where relation = 'batchcortex.events_log';
+rollback;
+begin;
+drop trigger leaf_enqueue on batchcortex.events_log;
+alter table batchcortex.sample_segment no force row level security;
+create rule swallow as on insert to batchcortex.ingest_receipt do instead nothing;
+create function pg_temp.other() returns trigger language plpgsql as $$ begin return null; end $$;
+create trigger other before insert on batchcortex.sample_segment for each row execute function pg_temp.other();
+select relation, record, detail from batchcortex.verify(:'org') where code = 'weakened_protection' and relation !~ '_\d{4}_\d{2}$';
+rollback;
+select * from batchcortex.verify(:'org');
