@@ -2,7 +2,7 @@
 -- control: A14 A20 B2 B3
 \set VERBOSITY terse
 set client_min_messages = warning;
-select format('Works %s', gen_random_uuid()) as org_name, 'ada-' || gen_random_uuid() as ada \gset
+select 'Works of Ada' as org_name, 'ada-' || gen_random_uuid() as ada \gset
 select org_id as org, invitation as bci from batchcortex.create_organisation(:'org_name', :'ada', 'Europe/Paris') \gset
 select :'bci' ~ '^bci_[0-9a-f]{64}$' as shape, not exists (select from batchcortex.invitation i where i::text like '%' || :'bci' || '%') as only_hashed;
 -- Bad input has its own code.
