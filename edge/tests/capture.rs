@@ -1,5 +1,7 @@
 //! The whole way of a sample: a real OPC UA server, a real agent, a real HTTP endpoint.
 
+#![allow(clippy::unwrap_used)] // A test may panic, and so may what it is made of.
+
 mod support;
 
 use std::fs::File;

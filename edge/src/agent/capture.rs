@@ -124,7 +124,7 @@ impl Capture {
                 Err(error @ (ConnectError::Password(_) | ConnectError::Setup(_))) => return Err(error.into()),
                 Err(error) => {
                     self.trouble(&error.to_string());
-                    pause(backoff.next(), &mut stop).await;
+                    pause(backoff.delay(), &mut stop).await;
                     continue;
                 }
             };
@@ -152,7 +152,7 @@ impl Capture {
                     }
                     Err(error) => {
                         self.trouble(&error.to_string());
-                        pause(backoff.next(), &mut stop).await;
+                        pause(backoff.delay(), &mut stop).await;
                     }
                 }
             }
@@ -205,7 +205,9 @@ impl Capture {
             let taken = if cursor.layout == self.layout {
                 Subscription::take_over(&session, cursor).await.map_err(request)?
             } else {
-                tracing::info!("other tags than in the earlier run: a new subscription is made");
+                tracing::info!(
+                    "other tags or another server than in the earlier run: a new subscription is made"
+                );
                 None
             };
             self.earlier = None;
@@ -235,6 +237,11 @@ impl Capture {
         self.describe(&tags);
         let layout = self.layout.clone();
         let subscription = Subscription::create(&session, &self.config.opcua, &tags, layout).await?;
+        // An agent that is killed before its first message takes this subscription over, too.
+        let (spool, cursor) = (Arc::clone(&self.spool), subscription.cursor());
+        if let Err(error) = blocking(move || spool.keep_cursor(cursor)).await {
+            self.trouble(&error.to_string());
+        }
         tracing::info!(tags = tags.len(), "subscribed");
         self.subscription = Some(subscription);
         self.initial.fill(true);

@@ -144,20 +144,20 @@ async fn whereabouts(
         };
         match (asked, spool.resume()) {
             (Ok(known), own) => {
-                let resume = meet(known, own, spool.waiting())?;
+                let resume = meet(known, own.as_ref(), spool.waiting())?;
                 if spool.waiting().is_none() {
                     let (keeper, kept) = (Arc::clone(spool), resume.clone());
-                    blocking(move || keeper.keep_position(&kept)).await?;
+                    blocking(move || keeper.keep_position(kept)).await?;
                 }
                 return Ok(Some(resume));
             }
             (Err(UplinkError::Later { reason, .. }), Some(own)) => {
                 tracing::warn!("{reason}; the agent goes on where it stood itself");
                 status.failed(&reason);
-                return Ok(Some(own.clone()));
+                return Ok(Some(own));
             }
             (Err(UplinkError::Later { reason, after }), None) => {
-                let delay = backoff.next().max(after.unwrap_or_default());
+                let delay = backoff.delay().max(after.unwrap_or_default());
                 tracing::warn!(?delay, "{reason}; a new agent needs the API to begin");
                 status.failed(&reason);
                 tokio::select! {

@@ -125,6 +125,8 @@ fn client(application_uri: &str, pki_directory: &Path) -> Result<Client, Connect
         .application_uri(application_uri)
         .product_uri("urn:batchcortex:edge")
         .session_name("batchcortex-edge")
+        // A session that outlives its connection is taken up again with its subscription.
+        .session_timeout(3_600_000)
         .create_sample_keypair(false)
         .pki_dir(pki_directory)
         .trust_server_certs(false)

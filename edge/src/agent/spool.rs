@@ -2,7 +2,7 @@
 //!
 //! One file a message: a line of JSON about it, then its exact bytes. A message is synced before it is posted
 //! and removed after its acknowledgement, so that an agent that was killed posts the very same bytes
-//! again. `position.json` keeps where the numbering and the subscription stand while no message waits.
+//! again. `position.json` keeps where the numbering and the subscription stand when no message tells it.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, TryLockError};
@@ -103,11 +103,17 @@ pub enum SpoolError {
 #[derive(Debug)]
 pub struct Spool {
     directory: PathBuf,
-    queue: Mutex<VecDeque<Entry>>,
-    resume: Option<Resume>,
+    state: Mutex<State>,
     depth: watch::Sender<Depth>,
     // Held open: the lock ends with the file handle.
     _lock: File,
+}
+
+#[derive(Debug)]
+struct State {
+    queue: VecDeque<Entry>,
+    /// After the newest message, or of a subscription made since.
+    resume: Option<Resume>,
 }
 
 #[derive(Debug)]
@@ -115,7 +121,6 @@ struct Entry {
     sequence: u64,
     samples: usize,
     bytes: u64,
-    resume: Resume,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -160,56 +165,52 @@ impl Spool {
         }
         names.sort();
         let mut queue: VecDeque<Entry> = VecDeque::with_capacity(names.len());
+        let mut newest = None;
         for path in names {
-            let (header, body, bytes) = read(&path)?;
-            drop(body);
+            let (header, _, bytes) = read(&path)?;
             if let Some(last) = queue.back()
                 && header.sequence != last.sequence + 1
             {
-                let (expected, found) = (last.sequence + 1, header.sequence);
-                return Err(SpoolError::Gap {
-                    path: directory.to_owned(),
-                    expected,
-                    found,
-                });
+                return Err(gap(directory, last.sequence + 1, header.sequence));
             }
-            let Header {
-                sequence,
-                samples,
-                resume,
-                ..
-            } = header;
             queue.push_back(Entry {
-                sequence,
-                samples,
+                sequence: header.sequence,
+                samples: header.samples,
                 bytes,
-                resume,
             });
+            newest = Some(header.resume);
         }
-        let resume = match queue.back() {
-            Some(newest) => Some(newest.resume.clone()),
-            None => read_position(&directory.join(POSITION))?,
+        let kept = read_position(&directory.join(POSITION))?;
+        let resume = match (newest, kept) {
+            (Some(newest), Some(kept)) => {
+                let (message, position) = (newest.position.next_sequence, kept.position.next_sequence);
+                if position > message {
+                    return Err(gap(directory, message, position));
+                }
+                // With the same number the position was written later: for a new subscription.
+                Some(if position == message { kept } else { newest })
+            }
+            (newest, kept) => newest.or(kept),
         };
         let spool = Spool {
             directory: directory.to_owned(),
-            queue: Mutex::new(queue),
-            resume,
+            state: Mutex::new(State { queue, resume }),
             depth: watch::Sender::new(Depth::default()),
             _lock: lock,
         };
-        spool.announce(&spool.entries());
+        spool.announce(&spool.state().queue);
         Ok(spool)
     }
 
-    /// Where an earlier agent stood when this spool was opened; `None` for a new spool.
-    pub fn resume(&self) -> Option<&Resume> {
-        self.resume.as_ref()
+    /// Where an agent goes on after what this spool has taken; `None` for a new spool.
+    pub fn resume(&self) -> Option<Resume> {
+        self.state().resume.clone()
     }
 
     /// Numbers of the oldest and the newest waiting message.
     pub fn waiting(&self) -> Option<(u64, u64)> {
-        let queue = self.entries();
-        Some((queue.front()?.sequence, queue.back()?.sequence))
+        let state = self.state();
+        Some((state.queue.front()?.sequence, state.queue.back()?.sequence))
     }
 
     /// What waits now, and a way to wait for a change of it.
@@ -236,14 +237,14 @@ impl Spool {
         let line = to_json(&header);
         durable_file::replace_synced(&path, &[&line, b"\n", &message.body])
             .map_err(failed("write", &path))?;
-        let mut queue = self.entries();
-        queue.push_back(Entry {
+        let mut state = self.state();
+        state.queue.push_back(Entry {
             sequence: message.sequence,
             samples: message.samples,
             bytes: (line.len() + 1 + message.body.len()) as u64,
-            resume: header.resume,
         });
-        self.announce(&queue);
+        state.resume = Some(header.resume);
+        self.announce(&state.queue);
         Ok(())
     }
 
@@ -252,7 +253,7 @@ impl Spool {
     /// # Errors
     /// When its file is not readable or damaged.
     pub fn oldest(&self) -> Result<Option<Stored>, SpoolError> {
-        let Some(sequence) = self.entries().front().map(|entry| entry.sequence) else {
+        let Some(sequence) = self.state().queue.front().map(|entry| entry.sequence) else {
             return Ok(None);
         };
         let (header, body, _) = read(&self.path(sequence))?;
@@ -271,19 +272,22 @@ impl Spool {
     /// # Panics
     /// When `sequence` is not the oldest message.
     pub fn remove(&self, sequence: u64) -> Result<(), SpoolError> {
-        let mut queue = self.entries();
-        let oldest = queue
+        let mut state = self.state();
+        let oldest = state
+            .queue
             .front()
             .expect("a message that was read is still in the queue");
         assert_eq!(oldest.sequence, sequence, "messages leave in their order");
-        if queue.len() == 1 {
+        if state.queue.len() == 1
+            && let Some(resume) = &state.resume
+        {
             // The numbering must outlive the last file that tells it.
-            self.keep_position(&oldest.resume)?;
+            self.write_position(resume)?;
         }
         let path = self.path(sequence);
         fs::remove_file(&path).map_err(failed("remove", &path))?;
-        queue.pop_front();
-        self.announce(&queue);
+        state.queue.pop_front();
+        self.announce(&state.queue);
         Ok(())
     }
 
@@ -291,14 +295,45 @@ impl Spool {
     ///
     /// # Errors
     /// When the disk does not take it.
-    pub fn keep_position(&self, resume: &Resume) -> Result<(), SpoolError> {
+    ///
+    /// # Panics
+    /// When a message waits: it tells the numbering then.
+    pub fn keep_position(&self, resume: Resume) -> Result<(), SpoolError> {
+        let mut state = self.state();
+        assert!(state.queue.is_empty(), "waiting messages tell the numbering");
+        self.write_position(&resume)?;
+        state.resume = Some(resume);
+        Ok(())
+    }
+
+    /// Notes the subscription that a restarted agent is to take over.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub fn keep_cursor(&self, cursor: Cursor) -> Result<(), SpoolError> {
+        let mut state = self.state();
+        let position = state
+            .resume
+            .as_ref()
+            .map(|resume| resume.position.clone())
+            .unwrap_or_default();
+        let resume = Resume {
+            position,
+            cursor: Some(cursor),
+        };
+        self.write_position(&resume)?;
+        state.resume = Some(resume);
+        Ok(())
+    }
+
+    fn write_position(&self, resume: &Resume) -> Result<(), SpoolError> {
         let path = self.directory.join(POSITION);
         durable_file::replace_synced(&path, &[&to_json(resume), b"\n"]).map_err(failed("write", &path))
     }
 
-    fn entries(&self) -> MutexGuard<'_, VecDeque<Entry>> {
-        // The queue is changed in single steps: a panic elsewhere leaves it whole.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        // It is changed in single steps: a panic elsewhere leaves it whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn announce(&self, queue: &VecDeque<Entry>) {
@@ -311,6 +346,14 @@ impl Spool {
 
     fn path(&self, sequence: u64) -> PathBuf {
         self.directory.join(format!("{sequence:020}{SUFFIX}"))
+    }
+}
+
+fn gap(directory: &Path, expected: u64, found: u64) -> SpoolError {
+    SpoolError::Gap {
+        path: directory.to_owned(),
+        expected,
+        found,
     }
 }
 
@@ -427,6 +470,59 @@ mod tests {
         assert_eq!(spool.resume().unwrap().position.next_sequence, 19);
     }
 
+    // control: A12
+    #[test]
+    fn a_new_subscription_is_known_before_its_first_message() {
+        let directory = Directory::new();
+        let other = |id| Cursor {
+            subscription_id: id,
+            notification: 0,
+            layout: "tags".into(),
+        };
+        let reopen = || Spool::open(&directory.0).unwrap();
+        let spool = reopen();
+        spool
+            .keep_position(Resume {
+                position: message(6).position,
+                cursor: None,
+            })
+            .unwrap();
+        spool.keep_cursor(other(1)).unwrap();
+        drop(spool);
+        let spool = reopen();
+        assert_eq!(
+            spool.resume(),
+            Some(Resume {
+                position: message(6).position,
+                cursor: Some(other(1))
+            })
+        );
+        spool.put(&message(7), cursor()).unwrap();
+        spool.keep_cursor(other(2)).unwrap();
+        drop(spool);
+        let spool = reopen();
+        assert_eq!(
+            spool.resume(),
+            Some(Resume {
+                position: message(7).position,
+                cursor: Some(other(2))
+            })
+        );
+        spool.remove(7).unwrap();
+        drop(spool);
+        let spool = reopen();
+        assert_eq!(
+            spool.resume(),
+            Some(Resume {
+                position: message(7).position,
+                cursor: Some(other(2))
+            })
+        );
+        spool.put(&message(8), cursor()).unwrap();
+        drop(spool);
+        assert_eq!(reopen().resume().unwrap().cursor, cursor());
+    }
+
     #[test]
     fn damage_and_gaps_are_found_and_not_skipped() {
         let directory = Directory::new();
@@ -460,6 +556,27 @@ mod tests {
             })
         ));
         fs::write(&second, &good).unwrap();
+        let last = directory.0.join(format!("{:020}{SUFFIX}", 3));
+        let third = fs::read(&last).unwrap();
+        fs::write(
+            directory.0.join(POSITION),
+            to_json(&Resume {
+                position: message(3).position,
+                cursor: None,
+            }),
+        )
+        .unwrap();
+        fs::remove_file(&last).unwrap();
+        fs::write(&second, &good).unwrap();
+        assert!(matches!(
+            Spool::open(&directory.0),
+            Err(SpoolError::Gap {
+                expected: 3,
+                found: 4,
+                ..
+            })
+        ));
+        fs::write(&last, &third).unwrap();
         // What a killed writer left behind is not a message.
         fs::write(directory.0.join(".00000000000000000004.message.new"), b"{").unwrap();
         assert_eq!(Spool::open(&directory.0).unwrap().waiting(), Some((1, 3)));

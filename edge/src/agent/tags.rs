@@ -299,3 +299,47 @@ async fn children(session: &Session, parent: NodeId) -> Result<Vec<ReferenceDesc
 
 /// Longest time that a caller should wait for [`resolve`] or [`browse`].
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(value: impl Into<Variant>) -> DataValue {
+        DataValue::value_only(value)
+    }
+
+    // control: A11
+    #[test]
+    fn a_tag_that_could_be_written_is_flagged() {
+        let variable = value(NodeClass::Variable as i32);
+        assert_eq!(examine(&variable, &value(CURRENT_READ)), Ok(false));
+        assert_eq!(examine(&variable, &value(CURRENT_READ | CURRENT_WRITE)), Ok(true));
+        // Not every server tells the access of this account.
+        assert_eq!(examine(&variable, &DataValue::null()), Ok(false));
+    }
+
+    #[test]
+    fn what_cannot_be_captured_says_why() {
+        let variable = value(NodeClass::Variable as i32);
+        let object = value(NodeClass::Object as i32);
+        let unknown = DataValue {
+            status: Some(StatusCode::BadNodeIdUnknown),
+            ..DataValue::default()
+        };
+        assert!(
+            examine(&unknown, &unknown)
+                .unwrap_err()
+                .contains("BadNodeIdUnknown")
+        );
+        assert!(
+            examine(&object, &value(CURRENT_READ))
+                .unwrap_err()
+                .contains("no variable")
+        );
+        assert!(
+            examine(&variable, &value(CURRENT_WRITE))
+                .unwrap_err()
+                .contains("may not read")
+        );
+    }
+}

@@ -334,9 +334,9 @@ pub struct Backoff(u32);
 
 impl Backoff {
     /// The next time to wait: from half to the whole of 0.2 s, 0.4 s, … 10 s.
-    pub fn next(&mut self) -> Duration {
+    pub fn delay(&mut self) -> Duration {
         let whole = LONGEST_DELAY.min(FIRST_DELAY * 2u32.saturating_pow(self.0.min(16)));
-        self.0 += 1;
+        self.0 = self.0.saturating_add(1);
         whole.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 
@@ -386,7 +386,7 @@ pub async fn deliver(
             }
             Err(UplinkError::Later { reason, after }) => {
                 let delay = backoff
-                    .next()
+                    .delay()
                     .max(after.unwrap_or_default().min(Duration::from_secs(300)));
                 tracing::warn!(
                     sequence = message.sequence,
@@ -441,7 +441,7 @@ mod tests {
     #[test]
     fn waiting_grows_to_a_limit_and_is_never_the_same_for_all() {
         let mut backoff = Backoff::default();
-        let delays: Vec<Duration> = (0..40).map(|_| backoff.next()).collect();
+        let delays: Vec<Duration> = (0..40).map(|_| backoff.delay()).collect();
         assert!(delays[0] >= FIRST_DELAY / 2 && delays[0] <= FIRST_DELAY);
         assert!(
             delays[10..]
@@ -450,6 +450,6 @@ mod tests {
         );
         assert!(delays[10..].windows(2).any(|pair| pair[0] != pair[1]));
         backoff.reset();
-        assert!(backoff.next() <= FIRST_DELAY);
+        assert!(backoff.delay() <= FIRST_DELAY);
     }
 }

@@ -142,6 +142,8 @@ impl Plant {
             .pki_dir(std::env::temp_dir().join("batchcortex-plant-pki"))
             .diagnostics_enabled(false)
             .subscription_poll_interval_ms(10)
+            // As long as a subscription lives: anonymous clients find theirs through their session only.
+            .max_session_timeout_ms(3_600_000)
             .limits(limits())
             .with_node_manager(simple_node_manager(
                 NamespaceMetadata {
