@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use axum::extract::State;
 use serde::Serialize;
-use tokio_postgres::Row;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::{all_rows, from_row};
 use crate::body::Json;
 use crate::database::{Call, Database};
 use crate::openapi::OpenProblems;
@@ -53,17 +53,11 @@ pub struct Component {
     pub detail: Option<String>,
 }
 
-impl TryFrom<Row> for Component {
-    type Error = tokio_postgres::Error;
-
-    fn try_from(row: Row) -> Result<Self, Self::Error> {
-        Ok(Self {
-            component: row.try_get("component")?,
-            status: row.try_get("status")?,
-            detail: row.try_get("detail")?,
-        })
-    }
-}
+from_row!(Component {
+    component,
+    status,
+    detail
+});
 
 /// Is the process alive?
 ///
@@ -89,26 +83,34 @@ async fn ready(State(database): State<Database>) -> Result<Json<Ready>, Problem>
         sql: "select component, status, detail from batchcortex_api.health()",
         parameters: &[],
     };
-    let mut components = vec![Component {
+    let asked = tokio::time::timeout(READY_DEADLINE, database.call(call)).await;
+    let rows = asked.unwrap_or_else(|_| {
+        Err(Problem::new(
+            problem::TIMED_OUT,
+            "The database did not answer within two seconds.",
+        ))
+    });
+    let rows = match rows {
+        Ok(rows) => rows,
+        Err(problem) => {
+            let down = Component {
+                component: "database".to_owned(),
+                status: "down".to_owned(),
+                detail: Some(problem.detail().to_owned()),
+            };
+            let cause = format!("down: database, {}", problem.cause().unwrap_or("no answer"));
+            return Err(Problem::new(problem::UNAVAILABLE, "Down: database.")
+                .because(cause)
+                .components(vec![down]));
+        }
+    };
+    let database = Component {
         component: "database".to_owned(),
         status: "up".to_owned(),
         detail: None,
-    }];
-    match tokio::time::timeout(READY_DEADLINE, database.call(call)).await {
-        Ok(Ok(rows)) => {
-            for row in rows {
-                components.push(row.try_into()?);
-            }
-        }
-        Ok(Err(problem)) => {
-            components[0].status = "down".to_owned();
-            components[0].detail = Some(problem.detail().to_owned());
-        }
-        Err(_) => {
-            components[0].status = "down".to_owned();
-            components[0].detail = Some("The database did not answer within two seconds.".to_owned());
-        }
-    }
+    };
+    let mut components = vec![database];
+    components.extend(all_rows::<Component>(rows)?);
     if components.iter().all(|component| component.status == "up") {
         return Ok(Json(Ready {
             status: "ready",

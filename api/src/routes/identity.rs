@@ -270,12 +270,6 @@ struct Acceptance {
     invitation: Secret,
     full_name: String,
     password: Secret,
-    /// Version of the terms that the person accepts.
-    accepted_terms: Option<String>,
-    /// Version of the privacy notice that the person accepts.
-    accepted_privacy: Option<String>,
-    /// Version of the accountability statement that the person accepts.
-    accepted_accountability: Option<String>,
 }
 
 /// An account.
@@ -303,7 +297,7 @@ async fn accept_invitation(
     let password = acceptance.password.reveal();
     let rows = database
         .call(Call {
-            sql: "select * from batchcortex_api.accept_invitation($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            sql: "select * from batchcortex_api.accept_invitation($1, $2, $3, $4, $5, $6)",
             parameters: &[
                 (&invitation, Type::TEXT),
                 (&acceptance.full_name, Type::TEXT),
@@ -311,19 +305,17 @@ async fn accept_invitation(
                 (&origin.client_ip, Type::INET),
                 (&origin.user_agent, Type::TEXT),
                 (&origin.request_id, Type::TEXT),
-                (&acceptance.accepted_terms, Type::TEXT),
-                (&acceptance.accepted_privacy, Type::TEXT),
-                (&acceptance.accepted_accountability, Type::TEXT),
             ],
         })
         .await?;
     let row = only(rows)?;
     match row.try_get("outcome")? {
         "joined" => Ok((StatusCode::CREATED, Json(row.try_into()?))),
-        _ => Err(Problem::new(
-            problem::FORBIDDEN,
-            "The invitation is unknown, used or expired.",
-        )),
+        _ => {
+            let detail: Option<String> = row.try_get("detail")?;
+            let detail = detail.unwrap_or_else(|| "The invitation cannot be used.".to_owned());
+            Err(Problem::new(problem::FORBIDDEN, detail))
+        }
     }
 }
 
