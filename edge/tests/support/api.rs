@@ -161,11 +161,12 @@ impl Shared {
         self.store.lock().unwrap()
     }
 
-    fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Result<(), Response> {
+    /// The answer to a request that is not to be served.
+    fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Option<Response> {
         let mut store = self.store();
         if let Some((status, code)) = store.refusal {
             store.refused += 1;
-            return Err(problem(status, code, json!({})));
+            return Some(problem(status, code, json!({})));
         }
         let header = |name: &str| {
             headers
@@ -190,9 +191,9 @@ impl Shared {
         });
         if verified.is_none() {
             store.unsigned += 1;
-            return Err(problem(401, "BC430", json!({})));
+            return Some(problem(401, "BC430", json!({})));
         }
-        Ok(())
+        None
     }
 }
 
@@ -212,7 +213,7 @@ async fn ingest(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    if let Err(refused) = shared.check(&method, &uri, &headers, &body) {
+    if let Some(refused) = shared.check(&method, &uri, &headers, &body) {
         return refused;
     }
     let mut store = shared.store();
@@ -282,7 +283,7 @@ async fn position(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    if let Err(refused) = shared.check(&method, &uri, &headers, b"") {
+    if let Some(refused) = shared.check(&method, &uri, &headers, b"") {
         return refused;
     }
     let store = shared.store();
