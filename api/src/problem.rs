@@ -416,7 +416,6 @@ mod tests {
         assert_eq!(problem.detail, "batch 'A1' exists");
     }
 
-    /// control: A10
     #[test]
     fn a_rate_limit_tells_the_seconds_to_wait() {
         for (detail, expected) in [

@@ -204,7 +204,6 @@ async fn a_body_above_the_limit_is_413() {
     );
 }
 
-/// control: B1
 #[tokio::test]
 async fn no_route_but_the_open_ones_works_without_a_credential() {
     let document = batchcortex_api::openapi::document();
