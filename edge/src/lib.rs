@@ -7,3 +7,6 @@ pub mod agent;
 pub mod plant;
 
 mod durable_file;
+mod explain;
+
+pub use explain::explain;

@@ -26,6 +26,8 @@ use super::uplink::{Backoff, blocking};
 
 /// Time between two attempts to write to a disk that does not take it.
 const DISK_RETRY: Duration = Duration::from_secs(1);
+/// Attempts of an agent that is told to stop.
+const LAST_ATTEMPTS: u32 = 10;
 /// Most messages fetched again in one go.
 const MAX_REPUBLISH: u32 = 100_000;
 
@@ -45,7 +47,7 @@ pub struct Capture {
     initial: Vec<bool>,
 }
 
-/// Why capture never began.
+/// Why capture never began, or did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
     /// The tags are not there.
@@ -57,6 +59,11 @@ pub enum CaptureError {
     /// The settings do not allow a session.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// The disk does not take what is in memory.
+    #[error(
+        "the spool did not take the latest samples; the OPC UA server holds them for the next start as long as it can"
+    )]
+    Unsaved,
 }
 
 /// Why notifications no longer come.
@@ -158,10 +165,13 @@ impl Capture {
             }
             connection.close().await;
         }
-        while !self.flush().await {
+        for _ in 0..LAST_ATTEMPTS {
+            if self.flush().await {
+                return Ok(());
+            }
             tokio::time::sleep(DISK_RETRY).await;
         }
-        Ok(())
+        Err(CaptureError::Unsaved)
     }
 
     async fn open(&self) -> Result<Connection, ConnectError> {

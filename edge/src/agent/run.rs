@@ -102,15 +102,22 @@ async fn live(config: Config, status: Arc<Status>, mut stop: watch::Receiver<boo
         resume.position,
         resume.cursor,
     );
+    let (halt, halted) = watch::channel(false);
     let (drain, draining) = watch::channel(false);
-    let capture = capture.run(stop);
+    let capture = capture.run(halted);
     let delivery = deliver(&uplink, &spool, &status, draining);
     tokio::pin!(capture, delivery);
     tokio::select! {
         captured = &mut capture => captured?,
         delivered = &mut delivery => {
-            // Delivery ends before capture only when it cannot go on.
-            delivered?;
+            // It cannot go on. What is in memory still goes to the disk.
+            halt.send_replace(true);
+            capture.await?;
+            return Ok(delivered?);
+        }
+        () = told(&mut stop) => {
+            halt.send_replace(true);
+            capture.await?;
         }
     }
     drain.send_replace(true);

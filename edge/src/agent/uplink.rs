@@ -19,6 +19,7 @@ use super::config::{Config, ConfigError, Secret, is_loopback};
 use super::message::Position;
 use super::spool::{Spool, SpoolError, Stored};
 use super::status::Status;
+use crate::explain;
 
 const INGEST: &str = "/v1/ingest";
 const POSITION: &str = "/v1/ingest/position";
@@ -100,8 +101,8 @@ pub enum UplinkSetupError {
     #[error(transparent)]
     Secret(#[from] ConfigError),
     /// The HTTP client cannot be built, for example because the system has no trusted certificates.
-    #[error("the HTTP client cannot be set up: {0}")]
-    Client(reqwest::Error),
+    #[error("the HTTP client cannot be set up")]
+    Client(#[source] reqwest::Error),
 }
 
 /// A problem document (RFC 9457).
@@ -154,8 +155,12 @@ impl Uplink {
             builder = builder
                 .no_proxy()
                 .resolve("localhost", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        } else {
+        }
+        if config.api_url.scheme() == "https" {
             builder = builder.https_only(true);
+        } else {
+            // Without TLS no certificate is needed, and a machine that has none is no obstacle.
+            builder = builder.tls_certs_only([]);
         }
         let host = config.api_url.host_str().unwrap_or_default();
         let authority = match config.api_url.port() {
@@ -255,7 +260,7 @@ impl Uplink {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
         let response = request.send().await.map_err(|error| UplinkError::Later {
-            reason: format!("no answer from the API: {}", describe(&error)),
+            reason: format!("no answer from the API: {}", explain(&error)),
             after: None,
         })?;
         if response.status().is_success() {
@@ -306,7 +311,7 @@ async fn judge(response: Response) -> UplinkError {
 
 async fn read_json<T: for<'a> Deserialize<'a>>(response: Response) -> Result<T, UplinkError> {
     let body = response.bytes().await.map_err(|error| UplinkError::Later {
-        reason: format!("the answer of the API broke off: {}", describe(&error)),
+        reason: format!("the answer of the API broke off: {}", explain(&error)),
         after: None,
     })?;
     serde_json::from_slice(&body)
@@ -315,17 +320,6 @@ async fn read_json<T: for<'a> Deserialize<'a>>(response: Response) -> Result<T, 
 
 fn unexpected(reason: String) -> UplinkError {
     UplinkError::Later { reason, after: None }
-}
-
-/// The error with its causes: reqwest shows only the outermost.
-fn describe(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Exponential back-off with jitter: agents that lost the same API do not come back in step.

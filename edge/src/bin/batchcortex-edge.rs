@@ -99,7 +99,7 @@ fn check(path: &std::path::Path) -> Result<()> {
 }
 
 async fn browse(endpoint: &str, limit: usize) -> Result<()> {
-    let pki = std::env::temp_dir().join("batchcortex-edge-pki");
+    let pki = std::env::temp_dir().join(format!("batchcortex-edge-{}", std::process::id()));
     let mut connection = Connection::open(endpoint, None, "urn:batchcortex:edge:browse", &pki).await?;
     let ready = tokio::time::timeout(Duration::from_secs(15), connection.ready()).await;
     ensure!(
@@ -125,6 +125,7 @@ async fn browse(endpoint: &str, limit: usize) -> Result<()> {
     }
     eprintln!("{} variables", offers.len());
     connection.close().await;
+    let _ = std::fs::remove_dir_all(&pki);
     Ok(())
 }
 
@@ -168,7 +169,7 @@ async fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("batchcortex-edge: {error:#}");
+            eprintln!("batchcortex-edge: {}", batchcortex_edge::explain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -194,7 +194,7 @@ async fn main() -> ExitCode {
     match serve(Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("batchcortex-plant: {error:#}");
+            eprintln!("batchcortex-plant: {}", batchcortex_edge::explain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -1,6 +1,7 @@
 //! The OPC UA server of the plant: one object, one read-only variable a channel, limits that lose nothing.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use opcua::nodes::{AccessLevel, ObjectBuilder, ReferenceDirection, VariableBuilder};
@@ -62,6 +63,8 @@ pub enum StartError {
 pub struct Plant {
     variables: Variables,
     endpoint: String,
+    /// Where the library keeps certificates; it makes the directory also when there are none.
+    pki: PathBuf,
     running: JoinHandle<Result<(), String>>,
 }
 
@@ -121,6 +124,7 @@ impl Plant {
             .local_addr()
             .map_err(|source| StartError::Listen { address, source })?;
 
+        let pki = std::env::temp_dir().join(format!("batchcortex-plant-{}", address.port()));
         let (builder, token) = match access {
             Access::Anonymous => (ServerBuilder::new(), ANONYMOUS_USER_TOKEN_ID.to_owned()),
             Access::Account { user, password } => (
@@ -139,7 +143,7 @@ impl Plant {
             .port(address.port())
             // No certificate is made or asked for: there is no encrypted endpoint.
             .create_sample_keypair(false)
-            .pki_dir(std::env::temp_dir().join("batchcortex-plant-pki"))
+            .pki_dir(&pki)
             .diagnostics_enabled(false)
             .subscription_poll_interval_ms(10)
             // As long as a subscription lives: anonymous clients find theirs through their session only.
@@ -179,6 +183,7 @@ impl Plant {
         Ok(Plant {
             variables,
             endpoint,
+            pki,
             running: tokio::spawn(server.run_with(listener)),
         })
     }
@@ -215,6 +220,7 @@ impl Plant {
     pub async fn stop(self) {
         self.variables.handle.cancel();
         let _ = self.running.await;
+        let _ = std::fs::remove_dir_all(&self.pki);
     }
 }
 
