@@ -65,7 +65,7 @@ comment on function batchcortex_api.end_batch(uuid) is
 'Ends a running batch at the server''s time; samples that were captured before and arrive late are still taken. Errors: BC401, BC403, BC404, BC409 not running.';
 
 -- The rows behind batches() and batch().
-create function batchcortex.list_batches(one uuid, created_before timestamptz, max_rows integer)
+create function batchcortex.list_batches(one uuid, created_before timestamptz, max_rows integer, before_batch uuid default null)
 returns table (batch_id uuid, number text, product text, state text, created_at timestamptz, started_at timestamptz, ended_at timestamptz, samples bigint, events bigint)
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -76,13 +76,13 @@ as $$
       from batchcortex.batch b
      where b.org_id = batchcortex.current_org_id()
        and (one is null or b.batch_id = one)
-       and (created_before is null or b.created_at < created_before)
-     order by b.created_at desc, b.batch_id
+       and (created_before is null or (b.created_at, b.batch_id) < (created_before, coalesce(before_batch, '00000000-0000-0000-0000-000000000000')))
+     order by b.created_at desc, b.batch_id desc
      limit max_rows
 $$;
-comment on function batchcortex.list_batches(uuid, timestamptz, integer) is 'Batches of the bound organisation with their counts, newest first.';
+comment on function batchcortex.list_batches(uuid, timestamptz, integer, uuid) is 'Batches of the bound organisation with their counts, newest first.';
 
-create function batchcortex_api.batches(created_before timestamptz default null, max_rows integer default 100)
+create function batchcortex_api.batches(created_before timestamptz default null, max_rows integer default 100, before_batch uuid default null)
 returns table (batch_id uuid, number text, product text, state text, created_at timestamptz, started_at timestamptz, ended_at timestamptz, samples bigint, events bigint)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -90,11 +90,11 @@ as $$
 begin
     perform batchcortex.require_permission('batch.read');
     perform batchcortex.require_rows(max_rows, 1000);
-    return query select * from batchcortex.list_batches(null, created_before, max_rows);
+    return query select * from batchcortex.list_batches(null, created_before, max_rows, before_batch);
 end
 $$;
-comment on function batchcortex_api.batches(timestamptz, integer) is
-'Batches of the caller''s organisation, newest first, with how many samples and events each has. Errors: BC401, BC403, BC422 max_rows.';
+comment on function batchcortex_api.batches(timestamptz, integer, uuid) is
+'Batches of the caller''s organisation, newest first, with how many samples and events each has. The next page: created_before and before_batch of the last row. Errors: BC401, BC403, BC422 max_rows.';
 
 create function batchcortex_api.batch(id uuid)
 returns table (batch_id uuid, number text, product text, state text, created_at timestamptz, started_at timestamptz, ended_at timestamptz, samples bigint, events bigint)

@@ -13,6 +13,18 @@ $$;
 comment on function batchcortex.log_event(text, text, text, json, json, text, uuid, timestamptz, uuid) is
 'Appends one event and returns its id. Actor, time, address, request and leaf hash are the server''s, whatever the caller says; client_time is kept as data. org_id defaults to the organisation of the request, without one to the installation''s own log (the nil uuid).';
 
+create function batchcortex.require_batch(id uuid) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not exists (select from batchcortex.batch b where b.org_id = batchcortex.current_org_id() and b.batch_id = id) then
+        raise exception 'unknown batch' using errcode = 'BC404';
+    end if;
+end
+$$;
+comment on function batchcortex.require_batch(uuid) is 'Raises BC404 unless the bound organisation has the batch.';
+
 create function batchcortex_api.log_event(action text, record_type text, record_id text, before json default null, after json default null,
     reason text default null, batch_id uuid default null, client_time timestamptz default null)
 returns uuid
@@ -34,8 +46,8 @@ begin
     if coalesce(octet_length(before::text), 0) + coalesce(octet_length(after::text), 0) > 262144 then
         raise exception 'before and after take 256 KiB together' using errcode = 'BC413';
     end if;
-    if batch_id is not null and not exists (select from batchcortex.batch b where b.org_id = batchcortex.current_org_id() and b.batch_id = log_event.batch_id) then
-        raise exception 'unknown batch' using errcode = 'BC404';
+    if batch_id is not null then
+        perform batchcortex.require_batch(batch_id);
     end if;
     return batchcortex.log_event(action, record_type, record_id, before, after, reason, batch_id, client_time);
 end
@@ -43,7 +55,7 @@ $$;
 comment on function batchcortex_api.log_event(text, text, text, json, json, text, uuid, timestamptz) is
 'Appends an application''s event (action app.…) to the caller''s organisation and returns its id. Errors: BC401, BC403, BC404 unknown batch, BC413 too large, BC422.';
 
-create function batchcortex_api.events(of_batch uuid default null, recorded_before timestamptz default null, max_rows integer default 100)
+create function batchcortex_api.events(of_batch uuid default null, recorded_before timestamptz default null, max_rows integer default 100, before_event uuid default null)
 returns table (event_id uuid, recorded_at timestamptz, actor_kind text, actor_id uuid, actor_name text, actor_role text, action text,
     record_type text, record_id text, before json, after json, reason text, batch_id uuid, client_time timestamptz, client_ip inet,
     user_agent text, request_id text, leaf_hash bytea)
@@ -53,16 +65,20 @@ as $$
 begin
     perform batchcortex.require_permission('event.read');
     perform batchcortex.require_rows(max_rows, 1000);
+    if of_batch is not null then
+        perform batchcortex.require_batch(of_batch);
+    end if;
     return query
         select e.event_id, e.recorded_at, e.actor_kind, e.actor_id, e.actor_name, e.actor_role, e.action, e.record_type, e.record_id,
                e.before, e.after, e.reason, e.batch_id, e.client_time, e.client_ip, e.user_agent, e.request_id, e.leaf_hash
           from batchcortex.events_log e
          where e.org_id = batchcortex.current_org_id()
            and (of_batch is null or e.batch_id = of_batch)
-           and (recorded_before is null or e.recorded_at < recorded_before)
+           -- The id breaks ties of time, so that no event is skipped between two pages.
+           and (recorded_before is null or (e.recorded_at, e.event_id) < (recorded_before, coalesce(before_event, '00000000-0000-0000-0000-000000000000')))
          order by e.recorded_at desc, e.event_id desc
          limit max_rows;
 end
 $$;
-comment on function batchcortex_api.events(uuid, timestamptz, integer) is
-'Events of the caller''s organisation, newest first, optionally of one batch and before a time; 1 to 1,000 rows. Times are UTC instants. Errors: BC401, BC403, BC422 max_rows.';
+comment on function batchcortex_api.events(uuid, timestamptz, integer, uuid) is
+'Events of the caller''s organisation, newest first, optionally of one batch; 1 to 1,000 rows. The next page: recorded_before and before_event of the last row. Times are UTC instants. Errors: BC401, BC403, BC404 unknown batch, BC422 max_rows.';

@@ -76,9 +76,11 @@ begin
             month := (date_trunc('month', clock_timestamp() at time zone 'UTC') + make_interval(months => i)) at time zone 'UTC';
             partition := format('%s_%s', (select relname from pg_class where oid = parent), to_char(month at time zone 'UTC', 'YYYY_MM'));
             continue when to_regclass(format('batchcortex.%I', partition)) is not null;
-            execute format('create table batchcortex.%I partition of %s for values from (%L) to (%L)',
-                           partition, parent, month, (month at time zone 'UTC' + interval '1 month') at time zone 'UTC');
+            -- Made aside and attached: CREATE TABLE … PARTITION OF would stop every writer for a moment.
+            execute format('create table batchcortex.%I (like %s including all)', partition, parent);
             perform batchcortex.isolate(format('batchcortex.%I', partition)::regclass);
+            execute format('alter table %s attach partition batchcortex.%I for values from (%L) to (%L)',
+                           parent, partition, month, (month at time zone 'UTC' + interval '1 month') at time zone 'UTC');
             perform batchcortex.make_append_only(format('batchcortex.%I', partition)::regclass);
             made := made + 1;
         end loop;

@@ -27,6 +27,8 @@ begin
         applied_at timestamptz not null default clock_timestamp(),
         applied_by text not null default session_user
     );
+    -- health() says which step the tables stand at.
+    grant select on table batchcortex.schema_migration to batchcortex_owner;
 
     for step in select * from batchcortex.migrations() order by version loop
         select m.sha256 into applied from batchcortex.schema_migration m where m.version = step.version;

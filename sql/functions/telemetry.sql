@@ -124,7 +124,7 @@ end
 $$;
 comment on function batchcortex_api.tags(uuid) is 'Tags of the caller''s organisation, of one piece of equipment or of all. Errors: BC401, BC403.';
 
-create function batchcortex_api.samples(of_batch uuid, of_tag text, after_time timestamptz default null, max_rows integer default 10000)
+create function batchcortex_api.samples(of_batch uuid, of_tag text, after_time timestamptz default null, max_rows integer default 10000, after_sample bigint default null)
 returns table (source_time timestamptz, source_ticks bigint, value double precision, value_text text, status bigint, unit text, sample bigint, segment_id uuid, recorded_at timestamptz)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -132,9 +132,7 @@ as $$
 begin
     perform batchcortex.require_permission('batch.read');
     perform batchcortex.require_rows(max_rows, 100000);
-    if not exists (select from batchcortex.batch b where b.org_id = batchcortex.current_org_id() and b.batch_id = of_batch) then
-        raise exception 'unknown batch' using errcode = 'BC404';
-    end if;
+    perform batchcortex.require_batch(of_batch);
     if not exists (select from batchcortex.tag t where t.org_id = batchcortex.current_org_id() and t.name = of_tag) then
         raise exception 'unknown tag %', quote_nullable(of_tag) using errcode = 'BC423';
     end if;
@@ -142,13 +140,13 @@ begin
         select s.source_time, s.source_ticks, s.value, s.value_text, s.status, s.unit, s.sample, s.segment_id, s.recorded_at
           from batchcortex.samples s
          where s.org_id = batchcortex.current_org_id() and s.batch_id = of_batch and s.tag = of_tag
-           and (after_time is null or s.source_time > after_time)
-         order by s.source_ticks, s.sample
+           and (after_time is null or s.source_time > after_time or (s.source_time = after_time and s.sample > after_sample))
+         order by s.source_time, s.sample
          limit max_rows;
 end
 $$;
-comment on function batchcortex_api.samples(uuid, text, timestamptz, integer) is
-'Samples of one tag in one batch in the order of their source time, after a time, 1 to 100,000 rows. value holds numbers, integers and booleans (1, 0) as float8; value_text the exact value of every type. status: raw OPC UA StatusCode. Errors: BC401, BC403, BC404, BC422, BC423.';
+comment on function batchcortex_api.samples(uuid, text, timestamptz, integer, bigint) is
+'Samples of one tag in one batch in the order of their source time, 1 to 100,000 rows. The next page: after_time and after_sample of the last row. value holds numbers, integers and booleans (1, 0) as float8; value_text the exact value of every type. status: raw OPC UA StatusCode. Errors: BC401, BC403, BC404, BC422, BC423.';
 
 create function batchcortex_api.ingest(method text, authority text, path text, content_digest text, signature_input text, signature text, body bytea,
     client_ip inet default null, user_agent text default null, request_id text default null)

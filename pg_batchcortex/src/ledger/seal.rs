@@ -14,19 +14,35 @@ use std::collections::BTreeMap;
 /// Most leaves that one transaction seals: bounds its memory and how long its result stays invisible.
 pub const MOST: i64 = 100_000;
 
-/// Seals what waits, up to [`MOST`] leaves; returns how many.
+/// Seals what waits, up to [`MOST`] leaves; returns how many. The leaves of an organisation whose tree is damaged go on
+/// waiting, and verify names the damage: nothing is sealed on top of it, and nobody else is held up.
 pub fn pass(client: &mut SpiClient<'_>) -> usize {
     let taken = take(client);
-    let count = taken.len();
+    let mut sealed = 0;
     let mut by_org: BTreeMap<[u8; 16], Vec<Entry>> = BTreeMap::new();
     for entry in taken {
         by_org.entry(entry.org_id).or_default().push(entry);
     }
     for (org_id, mut entries) in by_org {
         entries.sort_by_key(|entry| entry.recorded_at);
-        extend(client, Uuid::from_bytes(org_id), &entries);
+        match extend(client, Uuid::from_bytes(org_id), &entries) {
+            Ok(()) => sealed += entries.len(),
+            Err(damage) => {
+                warning!(
+                    "the tree of organisation {} is damaged and cannot grow, run batchcortex.verify: {damage}",
+                    Uuid::from_bytes(org_id)
+                );
+                put_back(client, &entries);
+            }
+        }
     }
-    count
+    sealed
+}
+
+fn put_back(client: &mut SpiClient<'_>, entries: &[Entry]) {
+    let packed: Vec<Vec<u8>> = entries.iter().map(Entry::pack).collect();
+    let query = "insert into batchcortex.ledger_queue (entry) select unnest($1::bytea[])";
+    client.update(query, None, &[packed.into()]).unwrap_or_report();
 }
 
 fn take(client: &mut SpiClient<'_>) -> Vec<Entry> {
@@ -49,7 +65,8 @@ struct Edge {
     recorded: Option<(i64, i64)>,
 }
 
-fn extend(client: &mut SpiClient<'_>, org_id: Uuid, entries: &[Entry]) {
+/// Nothing is written unless the stored edge of the tree fits its head.
+fn extend(client: &mut SpiClient<'_>, org_id: Uuid, entries: &[Entry]) -> Result<(), String> {
     let size = client
         .update(
             "select size from batchcortex.ledger_tree where org_id = $1",
@@ -62,13 +79,11 @@ fn extend(client: &mut SpiClient<'_>, org_id: Uuid, entries: &[Entry]) {
         .unwrap_or(0);
     let edge = read_edge(client, org_id, size);
     let leaves: Vec<Hash> = entries.iter().map(|entry| entry.hash).collect();
-    let grown = match tile::append(size as u64, &edge.hashes, &leaves) {
-        Ok(grown) => grown,
-        // The stored tiles do not fit the head: nothing is sealed on top of a damaged tree, and verify names the damage.
-        Err(fault) => error!(
-            "the tree of organisation {org_id} is damaged and cannot grow: {fault}; run batchcortex.verify"
-        ),
-    };
+    let grown = tile::append(size as u64, &edge.hashes, &leaves).map_err(|e| e.to_string())?;
+    let kept = (size % i64::from(tile::TILE_WIDTH)) as usize;
+    if records::end_of(&edge.records, kept) != Some(edge.records.len()) {
+        return Err("the list of records of its last tile does not fit the tile".to_owned());
+    }
     write_tiles(client, org_id, &grown.tiles, size as usize, &edge, entries);
     client
         .update(
@@ -81,6 +96,7 @@ fn extend(client: &mut SpiClient<'_>, org_id: Uuid, entries: &[Entry]) {
             &[org_id.into(), (grown.size as i64).into(), grown.root.to_vec().into()],
         )
         .unwrap_or_report();
+    Ok(())
 }
 
 fn read_edge(client: &mut SpiClient<'_>, org_id: Uuid, size: i64) -> Edge {
@@ -163,11 +179,6 @@ fn write_tiles(
         } else {
             Vec::new()
         };
-        if records::end_of(&list, kept) != Some(list.len()) {
-            error!(
-                "the list of records of the last tile of organisation {org_id} is damaged; run batchcortex.verify"
-            );
-        }
         let mut span = edge.recorded.filter(|_| kept > 0);
         for entry in new {
             if records::push(&mut list, entry.relation_id, &entry.key).is_none() {

@@ -28,6 +28,10 @@ struct Slot {
     done: u64,
     /// Leaves sealed since the server started.
     leaves: u64,
+    /// Times that its sealer ended without having sealed anything.
+    failures: u32,
+    /// Not to be started before this time, microseconds since 2000-01-01 UTC.
+    not_before: i64,
 }
 
 #[derive(Clone, Copy)]
@@ -160,14 +164,7 @@ pub extern "C-unwind" fn batchcortex_launcher(_argument: pg_sys::Datum) {
         let _ = BOARD.exclusive().slot(database);
     }
     loop {
-        let idle: Vec<u32> = BOARD
-            .share()
-            .slots
-            .iter()
-            .filter(|s| s.database != 0 && s.sealer == 0)
-            .map(|s| s.database)
-            .collect();
-        for database in idle {
+        for database in idle() {
             start(database);
         }
         if !BackgroundWorker::wait_latch(Some(PATROL)) {
@@ -175,6 +172,30 @@ pub extern "C-unwind" fn batchcortex_launcher(_argument: pg_sys::Datum) {
         }
         forget_dead();
     }
+}
+
+/// Databases whose sealer is to be started now. Those that were dropped are forgotten.
+fn idle() -> Vec<u32> {
+    let now = clock();
+    let due = |s: &Slot| s.database != 0 && s.sealer == 0 && s.not_before <= now;
+    if !BOARD.share().slots.iter().any(due) {
+        return Vec::new();
+    }
+    let existing = all_databases();
+    let mut board = BOARD.exclusive();
+    for slot in board
+        .slots
+        .iter_mut()
+        .filter(|s| s.database != 0 && s.sealer == 0 && !existing.contains(&s.database))
+    {
+        *slot = Slot::default();
+    }
+    board
+        .slots
+        .iter()
+        .filter(|s| due(s))
+        .map(|s| s.database)
+        .collect()
 }
 
 fn start(database: u32) {
@@ -207,14 +228,22 @@ fn start(database: u32) {
     }
 }
 
-/// A sealer that was killed could not say so.
+/// A sealer that failed or was killed could not say so. The more often it fails, the longer it waits, up to a minute.
 fn forget_dead() {
+    let now = clock();
     for slot in BOARD.exclusive().slots.iter_mut().filter(|s| s.sealer != 0) {
         // SAFETY: signal 0 only asks whether the process exists.
         if unsafe { kill(slot.sealer, 0) } != 0 {
             slot.sealer = 0;
+            slot.not_before = now + 1_000_000 * (1_i64 << slot.failures.min(6)).min(60);
+            slot.failures = slot.failures.saturating_add(1);
         }
     }
+}
+
+fn clock() -> i64 {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() }
 }
 
 /// Databases that accept connections and are no templates.
@@ -290,6 +319,7 @@ pub extern "C-unwind" fn batchcortex_sealer(argument: pg_sys::Datum) {
             .find(|s| s.database == database)
         {
             slot.done = slot.done.max(wanted);
+            slot.failures = 0;
         }
         if Instant::now() >= next_month_check {
             BackgroundWorker::transaction(|| {
