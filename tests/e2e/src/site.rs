@@ -128,7 +128,6 @@ const PASSWORD: &str = "correct horse battery staple 7";
 async fn join(nobody: &Caller, invitation: &str, full_name: &str) -> Result<()> {
     let body = json!({
         "invitation": invitation, "full_name": full_name, "password": PASSWORD,
-        "accepted_terms": "1", "accepted_privacy": "1", "accepted_accountability": "1",
     });
     nobody.post("/v1/invitations/accept", &body).await?.ok().map(drop)
 }
