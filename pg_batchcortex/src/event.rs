@@ -49,11 +49,9 @@ pub unsafe extern "C-unwind" fn event_stamp(fcinfo: pg_sys::FunctionCallInfo) ->
 crate::function_info!(pg_finfo_event_stamp);
 
 fn columns(fired: &Fired, row: &Row<'_>) -> Result<Columns, Refusal> {
-    if let Some((relation, columns)) = COLUMNS
-        .get()
-        .filter(|(relation, _)| *relation == fired.relation())
+    if let Some((relation, columns)) = COLUMNS.get()
+        && relation == fired.relation()
     {
-        let _ = relation;
         return Ok(columns);
     }
     let find = |name| leaf::position(row, name);

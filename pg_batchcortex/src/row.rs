@@ -19,9 +19,22 @@ impl<'a> Row<'a> {
     /// # Safety
     /// `tuple` must be a valid heap tuple of the descriptor, and outlive the row.
     pub unsafe fn of(desc: &'a PgTupleDesc<'a>, tuple: pg_sys::HeapTuple) -> Self {
-        let columns = desc.len();
-        let mut values = vec![pg_sys::Datum::from(0usize); columns];
-        let mut nulls = vec![true; columns];
+        // SAFETY: as the caller promises.
+        unsafe { Row::reusing(desc, tuple, Vec::new(), Vec::new()) }
+    }
+
+    /// As [`Row::of`], in the vectors of an earlier row.
+    ///
+    /// # Safety
+    /// As for [`Row::of`].
+    pub unsafe fn reusing(
+        desc: &'a PgTupleDesc<'a>,
+        tuple: pg_sys::HeapTuple,
+        mut values: Vec<pg_sys::Datum>,
+        mut nulls: Vec<bool>,
+    ) -> Self {
+        values.resize(desc.len(), pg_sys::Datum::from(0usize));
+        nulls.resize(desc.len(), true);
         // SAFETY: both arrays have one element a column.
         unsafe { pg_sys::heap_deform_tuple(tuple, desc_ptr(desc), values.as_mut_ptr(), nulls.as_mut_ptr()) };
         Row { desc, values, nulls }

@@ -4,7 +4,7 @@ create table batchcortex.events_log (
     org_id uuid not null default batchcortex.current_org_id(),
     event_id uuid not null,
     recorded_at timestamptz not null default clock_timestamp(),
-    actor_kind text not null check (actor_kind in ('user', 'api_key', 'device', 'database', 'system')),
+    actor_kind text not null,
     actor_id uuid,
     actor_name text not null,
     actor_role text not null,

@@ -7,6 +7,7 @@ use super::worker;
 use crate::error::{self, Refusal};
 use crate::row::{Row, bytes_datum, uuid_bytes, uuid_datum, with_varlena};
 use pgrx::{PgTupleDesc, pg_sys};
+use std::cell::Cell;
 use std::ffi::CStr;
 
 /// Microseconds between 1970-01-01 and PostgreSQL's epoch, 2000-01-01.
@@ -91,6 +92,34 @@ impl Fired {
     }
 }
 
+/// Columns that every source of leaves has.
+#[derive(Clone, Copy)]
+struct Columns {
+    org_id: usize,
+    key: usize,
+    recorded_at: usize,
+    leaf_hash: usize,
+}
+
+thread_local!(static COLUMNS: Cell<Option<(pg_sys::Oid, Columns)>> = const { Cell::new(None) });
+
+/// Found by name once and kept for the table that was last written: columns of a source of leaves do not move.
+fn columns(fired: &Fired, row: &Row<'_>) -> Result<Columns, Refusal> {
+    if let Some((relation, columns)) = COLUMNS.get()
+        && relation == fired.relation()
+    {
+        return Ok(columns);
+    }
+    let columns = Columns {
+        org_id: position(row, "org_id")?,
+        key: position(row, fired.key_column())?,
+        recorded_at: position(row, "recorded_at")?,
+        leaf_hash: position(row, "leaf_hash")?,
+    };
+    COLUMNS.set(Some((fired.relation(), columns)));
+    Ok(columns)
+}
+
 /// BEFORE INSERT: sets the key (UUID version 7), recorded_at and leaf_hash.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn leaf_stamp(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
@@ -100,13 +129,11 @@ pub unsafe extern "C-unwind" fn leaf_stamp(fcinfo: pg_sys::FunctionCallInfo) -> 
             let fired = Fired::of(fcinfo)?;
             let desc = fired.desc();
             let mut row = Row::of(&desc, fired.tuple());
-            let recorded_at = position(&row, "recorded_at")?;
-            let now = time_of_record(row.get(recorded_at));
-            row.set(recorded_at, Some(pg_sys::Datum::from(now)));
-            let key = position(&row, fired.key_column())?;
-            row.set(key, Some(uuid_datum(&uuid_v7(now))));
-            let leaf_hash = position(&row, "leaf_hash")?;
-            fired.seal_in(&mut row, leaf_hash)
+            let columns = columns(&fired, &row)?;
+            let now = time_of_record(row.get(columns.recorded_at));
+            row.set(columns.recorded_at, Some(pg_sys::Datum::from(now)));
+            row.set(columns.key, Some(uuid_datum(&uuid_v7(now))));
+            fired.seal_in(&mut row, columns.leaf_hash)
         })
     }
 }
@@ -128,8 +155,8 @@ pub unsafe extern "C-unwind" fn leaf_enqueue(fcinfo: pg_sys::FunctionCallInfo) -
                     "a record came without organisation, key, time or leaf hash",
                 )
             };
-            let column = |name: &str| Ok(row.get(position(&row, name)?));
-            let leaf_hash = position(&row, "leaf_hash")?;
+            let columns = columns(&fired, &row)?;
+            let leaf_hash = columns.leaf_hash;
             let hash = row
                 .leaf(fired.domain(), Some(leaf_hash))
                 .map_err(|e| Refusal::new(error::TOO_LARGE, e))?;
@@ -143,11 +170,11 @@ pub unsafe extern "C-unwind" fn leaf_enqueue(fcinfo: pg_sys::FunctionCallInfo) -
                 .hint("Remove the trigger that changes rows of this table."));
             }
             let entry = Entry {
-                org_id: uuid_bytes(column("org_id")?.ok_or_else(missing)?),
+                org_id: uuid_bytes(row.get(columns.org_id).ok_or_else(missing)?),
                 relation_id: fired.relation_id()?,
-                recorded_at: column("recorded_at")?.ok_or_else(missing)?.value() as i64,
+                recorded_at: row.get(columns.recorded_at).ok_or_else(missing)?.value() as i64,
                 hash,
-                key: uuid_bytes(column(fired.key_column())?.ok_or_else(missing)?).to_vec(),
+                key: uuid_bytes(row.get(columns.key).ok_or_else(missing)?).to_vec(),
             };
             enqueue(&entry);
             worker::want();

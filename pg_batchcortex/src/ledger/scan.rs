@@ -49,8 +49,11 @@ impl Scan {
             let table = pg_sys::SPI_tuptable;
             let count = pg_sys::SPI_processed as usize;
             let desc = PgTupleDesc::from_pg_unchecked((*table).tupdesc);
+            let (mut values, mut nulls) = (Vec::new(), Vec::new());
             for i in 0..count {
-                body(&Row::of(&desc, *(*table).vals.add(i)));
+                let row = Row::reusing(&desc, *(*table).vals.add(i), values, nulls);
+                body(&row);
+                (values, nulls) = (row.values, row.nulls);
             }
             pg_sys::SPI_freetuptable(table);
             self.done = count < self.batch as usize;
