@@ -83,35 +83,38 @@ mod raw {
 /// # Safety
 /// Must be the last call of an `extern "C-unwind"` function that PostgreSQL called, with nothing left to drop.
 pub unsafe fn raising(body: impl FnOnce() -> Result<pg_sys::Datum, Refusal>) -> pg_sys::Datum {
-    let mut report: pg_sys::ErrorData;
     // SAFETY: the guard turns panics and PostgreSQL errors of the body into a PostgreSQL error after all Rust
     // frames are gone; a refusal comes back as plain memory of the current memory context.
     unsafe {
         match pg_sys::panic::pgrx_extern_c_guard(|| body().map_err(|refusal| error_data(&refusal))) {
-            Ok(datum) => return datum,
-            Err(data) => report = data,
+            Ok(datum) => datum,
+            Err(data) => {
+                raw::ThrowErrorData(data);
+                unreachable!("ThrowErrorData returned at level ERROR")
+            }
         }
-        raw::ThrowErrorData(&raw mut report);
     }
-    unreachable!("ThrowErrorData returned at level ERROR")
 }
 
 /// `refusal` as PostgreSQL reports it, in palloc'ed memory.
-fn error_data(refusal: &Refusal) -> pg_sys::ErrorData {
+fn error_data(refusal: &Refusal) -> *mut pg_sys::ErrorData {
     let copy = |text: &str| {
         let text = CString::new(text.replace('\0', " ")).unwrap_or_default();
         // SAFETY: pstrdup copies a NUL-terminated string into the current memory context.
         unsafe { pg_sys::pstrdup(text.as_ptr()) }
     };
-    // SAFETY: ErrorData is a C struct of integers, booleans and pointers, for which zero is a value.
-    let mut data: pg_sys::ErrorData = unsafe { std::mem::zeroed() };
-    data.elevel = pgrx::PgLogLevel::ERROR as i32;
-    data.sqlerrcode = encode(refusal.sqlstate);
-    data.message = copy(&refusal.message);
-    if let Some(hint) = refusal.hint {
-        data.hint = copy(hint);
+    // SAFETY: palloc0 gives zeroed memory or raises; ErrorData is a C struct of integers, booleans and pointers, for
+    // which zero is a value.
+    unsafe {
+        let data = pg_sys::palloc0(size_of::<pg_sys::ErrorData>()).cast::<pg_sys::ErrorData>();
+        (*data).elevel = pgrx::PgLogLevel::ERROR as i32;
+        (*data).sqlerrcode = encode(refusal.sqlstate);
+        (*data).message = copy(&refusal.message);
+        if let Some(hint) = refusal.hint {
+            (*data).hint = copy(hint);
+        }
+        data
     }
-    data
 }
 
 /// Five characters as PostgreSQL's MAKE_SQLSTATE packs them: six bits each, first character lowest.

@@ -83,10 +83,10 @@ fn stamp_actor(row: &mut Row<'_>, columns: &Columns) -> Result<(), Refusal> {
         ));
     };
     // SAFETY: org_id is a uuid column.
-    if row
+    let given = row
         .get(columns.org_id)
-        .is_some_and(|given| unsafe { crate::row::uuid_bytes(given) } != org_id)
-    {
+        .map(|given| unsafe { crate::row::uuid_bytes(given) });
+    if given.is_some_and(|given| given != org_id) {
         return Err(Refusal::new(
             error::FORGED,
             "an event belongs to the organisation of the request",

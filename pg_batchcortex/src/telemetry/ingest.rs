@@ -104,7 +104,7 @@ pub fn ingest_message(
                 &from.user_agent,
                 &from.request_id,
             );
-            record_refusal(&system, claimed.as_ref(), &refusal);
+            record_refusal(&system, claimed.as_deref(), &refusal);
             (None, Err(refusal.into()))
         }
     };

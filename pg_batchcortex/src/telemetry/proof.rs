@@ -32,7 +32,7 @@ pub struct Device {
 /// A refusal, and the device whose key was named, if it exists: its organisation's log keeps the attempt.
 pub struct Unproven {
     pub refusal: Refusal,
-    pub claimed: Option<Device>,
+    pub claimed: Option<Box<Device>>,
 }
 
 /// The device that signed the request.
@@ -47,7 +47,7 @@ pub fn device(request: &Request<'_>) -> Result<Device, Unproven> {
         refusal: bad(e),
         claimed: None,
     })?;
-    let Some(device) = unscoped(|| find(&parameters.keyid)) else {
+    let Some(device) = unscoped(|| find(parameters.keyid)) else {
         let refusal = Refusal::new(
             error::UNKNOWN_KEY,
             "the request names a device key that is unknown or revoked",
@@ -59,9 +59,9 @@ pub fn device(request: &Request<'_>) -> Result<Device, Unproven> {
     };
     let unproven = |refusal| Unproven {
         refusal,
-        claimed: Some(device.clone()),
+        claimed: Some(Box::new(device.clone())),
     };
-    let Some(key) = keyring::device_key(&parameters.keyid) else {
+    let Some(key) = keyring::device_key(parameters.keyid) else {
         return Err(unproven(Refusal::new(
             error::UNAVAILABLE,
             "the server has no key file; see batchcortex.key_file",

@@ -209,7 +209,7 @@ impl Check<'_> {
         let number = |i: usize| row.get(i).map_or(0, |datum| datum.value() as i64);
         let (index, width) = (number(0), number(1) as i32 as u64);
         let expected = range.size() / full;
-        if index as u64 != expected || range.size() % full != 0 {
+        if index as u64 != expected || !range.size().is_multiple_of(full) {
             self.find(
                 "wrong_tile",
                 "batchcortex.ledger_tile",
