@@ -9,7 +9,7 @@ use batchcortex_ledger::request_signature::{SignedHeaders, sign};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::http::Answer;
+use crate::http::{Answer, client};
 
 /// 100 ns units from 1601-01-01 to 1970-01-01 UTC.
 const UNIX_EPOCH_TICKS: i64 = 116_444_736_000_000_000;
@@ -31,7 +31,7 @@ impl Device {
     /// A device that posts to `url`.
     pub fn new(url: &str, id: Uuid, key_id: &str, secret: Vec<u8>) -> Device {
         Device {
-            client: reqwest::Client::new(),
+            client: client(),
             url: url.to_owned(),
             id,
             key_id: key_id.to_owned(),

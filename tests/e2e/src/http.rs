@@ -4,6 +4,14 @@ use anyhow::{Context, Result, ensure};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
+/// An HTTP client. The agent, built in the same workspace, has reqwest speak TLS, so a provider must be there to be asked
+/// even though the tests stay on loopback without it.
+pub fn client() -> reqwest::Client {
+    // An error says that a provider was installed before: by another test of this program.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 /// An answer of the API: status and body; an empty body is `Null`.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -78,7 +86,7 @@ impl Caller {
     /// A caller who has not signed in.
     pub fn nobody(url: &str) -> Caller {
         Caller {
-            client: reqwest::Client::new(),
+            client: client(),
             url: url.to_owned(),
             token: None,
         }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::cluster::Cluster;
+use crate::http::client;
 use crate::site::text;
 use crate::{free_port, until};
 
@@ -125,7 +126,13 @@ impl Api {
     pub async fn ready(&self) -> Result<()> {
         let url = format!("{}/v1/health/ready", self.url());
         until("the API is ready", Duration::from_secs(30), || async {
-            Ok(reqwest::get(&url).await?.status().is_success().then_some(()))
+            Ok(client()
+                .get(&url)
+                .send()
+                .await?
+                .status()
+                .is_success()
+                .then_some(()))
         })
         .await
     }

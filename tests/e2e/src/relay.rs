@@ -12,6 +12,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tokio::net::TcpListener;
 
+use crate::http::client;
+
 /// A message of a device as it was sent (docs/format.md).
 #[derive(Debug, Clone, Deserialize)]
 pub struct Message {
@@ -59,7 +61,7 @@ impl Relay {
         let url = format!("http://{}", listener.local_addr()?);
         let acknowledged = Arc::new(Mutex::new(Vec::new()));
         let state = Upstream {
-            client: reqwest::Client::new(),
+            client: client(),
             url: upstream.to_owned(),
             acknowledged: acknowledged.clone(),
         };

@@ -102,7 +102,7 @@ async fn wrong_messages_of_a_device() -> Result<()> {
                 .to_string()
                 .into_bytes(),
             422,
-            "BC427",
+            "BC424",
         ),
         (
             "infinite",
