@@ -179,8 +179,8 @@ async fn wrong_messages_of_a_device() -> Result<()> {
             with(message.clone(), "/device_id", json!(uuid::Uuid::new_v4()))
                 .to_string()
                 .into_bytes(),
-            401,
-            "BC430",
+            422,
+            "BC422",
         ),
         ("oversized", oversized(&message), 413, "BC413"),
     ];
