@@ -43,6 +43,8 @@ pub const FORGED: &str = "BC002";
 pub const MALFORMED: &str = "BC400";
 /// No valid credential.
 pub const UNAUTHENTICATED: &str = "BC401";
+/// The organisation, or a thing in it, does not exist.
+pub const UNKNOWN: &str = "BC404";
 /// It exists already, with other content.
 pub const CONFLICT: &str = "BC409";
 /// The message is not the device's next.

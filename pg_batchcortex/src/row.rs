@@ -23,6 +23,15 @@ impl<'a> Row<'a> {
         unsafe { Row::reusing(desc, tuple, Vec::new(), Vec::new()) }
     }
 
+    /// A row of nulls.
+    pub fn empty(desc: &'a PgTupleDesc<'a>) -> Self {
+        Row {
+            desc,
+            values: vec![pg_sys::Datum::from(0usize); desc.len()],
+            nulls: vec![true; desc.len()],
+        }
+    }
+
     /// As [`Row::of`], in the vectors of an earlier row.
     ///
     /// # Safety

@@ -1,22 +1,7 @@
 -- The audit trail: the one function that writes it, and how it is read.
 
-create function batchcortex.log_event(action text, record_type text, record_id text, before json default null, after json default null,
-    reason text default null, batch_id uuid default null, client_time timestamptz default null, org_id uuid default null)
-returns uuid
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    id uuid;
-begin
-    insert into batchcortex.events_log (org_id, action, record_type, record_id, before, after, reason, batch_id, client_time)
-    values (coalesce(org_id, batchcortex.current_org_id(), '00000000-0000-0000-0000-000000000000'), action, record_type, record_id, before, after, reason, batch_id, client_time)
-    returning event_id into id;
-    return id;
-end
-$$;
 comment on function batchcortex.log_event(text, text, text, json, json, text, uuid, timestamptz, uuid) is
-'Appends one event and returns its id. Actor, time, address, request and leaf hash are the server''s, whatever the caller says; client_time is kept as data. org_id defaults to the organisation of the request, without one to the installation''s own log (the nil uuid).';
+'Appends one event and returns its id. Actor, time, address, request and leaf hash are the server''s, whatever the caller says; client_time is kept as data. org_id defaults to the organisation of the request, without one to the installation''s own log (the nil uuid). Errors: BC002 another organisation than the request''s, BC404 unknown organisation, BC422 null, BC503 no partition for this month.';
 
 create function batchcortex.require_batch(id uuid) returns void
 language plpgsql stable

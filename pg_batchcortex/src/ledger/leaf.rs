@@ -6,6 +6,7 @@ use super::entry::Entry;
 use super::worker;
 use crate::error::{self, Refusal};
 use crate::row::{Row, bytes_datum, uuid_bytes, uuid_datum, with_varlena};
+use batchcortex_ledger::hash::Hash;
 use pgrx::{PgTupleDesc, pg_sys};
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -66,29 +67,92 @@ impl Fired {
         unsafe { (*(*self.data).tg_relation).rd_id }
     }
 
-    fn relation_id(&self) -> Result<u32, Refusal> {
-        let text = self.arguments[0].to_str().ok().and_then(|text| text.parse().ok());
-        text.ok_or_else(|| Refusal::new("39P01", "the relation id of the trigger is not a number"))
-    }
-
-    fn domain(&self) -> &str {
-        self.arguments[1].to_str().unwrap_or("")
-    }
-
-    fn key_column(&self) -> &str {
-        self.arguments[2].to_str().unwrap_or("")
+    fn source(&self) -> Result<Source, Refusal> {
+        Source::from_arguments(self.arguments)
     }
 
     /// Puts the leaf hash of `row` into it and gives the tuple to store.
     pub fn seal_in(&self, row: &mut Row<'_>, leaf_hash: usize) -> Result<pg_sys::Datum, Refusal> {
-        let hash = row
-            .leaf(self.domain(), Some(leaf_hash))
-            .map_err(|e| Refusal::new(error::TOO_LARGE, e))?;
-        row.set(leaf_hash, Some(bytes_datum(&hash)));
+        self.source()?.seal(row, leaf_hash)?;
         let tuple = row.form();
         // SAFETY: a fresh tuple of the relation.
         unsafe { (*tuple).t_tableOid = self.relation() };
         Ok(pg_sys::Datum::from(tuple))
+    }
+}
+
+/// A table whose rows are leaves, as the arguments of its triggers describe it.
+pub struct Source {
+    relation_id: u32,
+    domain: &'static str,
+    key_column: &'static str,
+}
+
+impl Source {
+    fn from_arguments([id, domain, key_column]: [&'static CStr; 3]) -> Result<Self, Refusal> {
+        let id = id.to_str().ok().and_then(|text| text.parse().ok());
+        Ok(Source {
+            relation_id: id
+                .ok_or_else(|| Refusal::new("39P01", "the relation id of the trigger is not a number"))?,
+            domain: domain.to_str().unwrap_or(""),
+            key_column: key_column.to_str().unwrap_or(""),
+        })
+    }
+
+    /// From the table's own trigger: a table that has lost it takes no record.
+    ///
+    /// # Safety
+    /// `relation` must be open, and stay open while the source is used.
+    pub unsafe fn of(relation: pg_sys::Relation) -> Result<Self, Refusal> {
+        // SAFETY: the trigger descriptor is null or holds numtriggers triggers with NUL-terminated names and arguments.
+        unsafe {
+            let triggers = (*relation).trigdesc;
+            let count = if triggers.is_null() {
+                0
+            } else {
+                (*triggers).numtriggers as usize
+            };
+            for i in 0..count {
+                let trigger = (*triggers).triggers.add(i);
+                if CStr::from_ptr((*trigger).tgname) == c"leaf_enqueue" && (*trigger).tgnargs == 3 {
+                    let argument = |i: usize| CStr::from_ptr(*(*trigger).tgargs.add(i));
+                    return Source::from_arguments([argument(0), argument(1), argument(2)]);
+                }
+            }
+        }
+        Err(Refusal::new(
+            error::UNAVAILABLE,
+            "the table's trigger leaf_enqueue is missing: its records would not be sealed",
+        )
+        .hint("batchcortex.verify() lists what is missing."))
+    }
+
+    /// Puts the leaf hash of `row` into it.
+    pub fn seal(&self, row: &mut Row<'_>, leaf_hash: usize) -> Result<Hash, Refusal> {
+        let hash = row
+            .leaf(self.domain, Some(leaf_hash))
+            .map_err(|e| Refusal::new(error::TOO_LARGE, e))?;
+        row.set(leaf_hash, Some(bytes_datum(&hash)));
+        Ok(hash)
+    }
+
+    /// Queues the leaf of a stored row.
+    pub fn enqueue(&self, row: &Row<'_>, hash: Hash) -> Result<(), Refusal> {
+        let missing = || Refusal::new(error::FORGED, "a record came without organisation, key or time");
+        let columns = columns(row, self.key_column)?;
+        // SAFETY: organisation and key are uuid columns.
+        let entry = unsafe {
+            Entry {
+                org_id: uuid_bytes(row.get(columns.org_id).ok_or_else(missing)?),
+                relation_id: self.relation_id,
+                recorded_at: row.get(columns.recorded_at).ok_or_else(missing)?.value() as i64,
+                hash,
+                key: uuid_bytes(row.get(columns.key).ok_or_else(missing)?).to_vec(),
+            }
+        };
+        append_to_queue(&entry);
+        worker::want();
+        Ok(())
     }
 }
 
@@ -103,20 +167,21 @@ struct Columns {
 
 thread_local!(static COLUMNS: Cell<Option<(pg_sys::Oid, Columns)>> = const { Cell::new(None) });
 
-/// Found by name once and kept for the table that was last written: columns of a source of leaves do not move.
-fn columns(fired: &Fired, row: &Row<'_>) -> Result<Columns, Refusal> {
-    if let Some((relation, columns)) = COLUMNS.get()
-        && relation == fired.relation()
+/// Found by name once and kept for the row type that was last written: columns of a source of leaves do not move.
+fn columns(row: &Row<'_>, key_column: &str) -> Result<Columns, Refusal> {
+    let kind = row.desc.oid();
+    if let Some((known, columns)) = COLUMNS.get()
+        && known == kind
     {
         return Ok(columns);
     }
     let columns = Columns {
         org_id: position(row, "org_id")?,
-        key: position(row, fired.key_column())?,
+        key: position(row, key_column)?,
         recorded_at: position(row, "recorded_at")?,
         leaf_hash: position(row, "leaf_hash")?,
     };
-    COLUMNS.set(Some((fired.relation(), columns)));
+    COLUMNS.set(Some((kind, columns)));
     Ok(columns)
 }
 
@@ -129,7 +194,7 @@ pub unsafe extern "C-unwind" fn leaf_stamp(fcinfo: pg_sys::FunctionCallInfo) -> 
             let fired = Fired::of(fcinfo)?;
             let desc = fired.desc();
             let mut row = Row::of(&desc, fired.tuple());
-            let columns = columns(&fired, &row)?;
+            let columns = columns(&row, fired.source()?.key_column)?;
             let now = time_of_record(row.get(columns.recorded_at));
             row.set(columns.recorded_at, Some(pg_sys::Datum::from(now)));
             row.set(columns.key, Some(uuid_datum(&uuid_v7(now))));
@@ -149,19 +214,15 @@ pub unsafe extern "C-unwind" fn leaf_enqueue(fcinfo: pg_sys::FunctionCallInfo) -
             let fired = Fired::of(fcinfo)?;
             let desc = fired.desc();
             let row = Row::of(&desc, fired.tuple());
-            let missing = || {
-                Refusal::new(
-                    error::FORGED,
-                    "a record came without organisation, key, time or leaf hash",
-                )
-            };
-            let columns = columns(&fired, &row)?;
-            let leaf_hash = columns.leaf_hash;
+            let source = fired.source()?;
+            let leaf_hash = columns(&row, source.key_column)?.leaf_hash;
             let hash = row
-                .leaf(fired.domain(), Some(leaf_hash))
+                .leaf(source.domain, Some(leaf_hash))
                 .map_err(|e| Refusal::new(error::TOO_LARGE, e))?;
-            let stored = row.get(leaf_hash).ok_or_else(missing)?;
-            if !with_varlena(stored, |stored| stored == hash) {
+            if !row
+                .get(leaf_hash)
+                .is_some_and(|stored| with_varlena(stored, |stored| stored == hash))
+            {
                 // Another BEFORE trigger ran after leaf_stamp, or leaf_stamp did not run.
                 return Err(Refusal::new(
                     error::FORGED,
@@ -169,15 +230,7 @@ pub unsafe extern "C-unwind" fn leaf_enqueue(fcinfo: pg_sys::FunctionCallInfo) -
                 )
                 .hint("Remove the trigger that changes rows of this table."));
             }
-            let entry = Entry {
-                org_id: uuid_bytes(row.get(columns.org_id).ok_or_else(missing)?),
-                relation_id: fired.relation_id()?,
-                recorded_at: row.get(columns.recorded_at).ok_or_else(missing)?.value() as i64,
-                hash,
-                key: uuid_bytes(row.get(columns.key).ok_or_else(missing)?).to_vec(),
-            };
-            enqueue(&entry);
-            worker::want();
+            source.enqueue(&row, hash)?;
             Ok(pg_sys::Datum::from(0usize))
         })
     }
@@ -186,7 +239,7 @@ pub unsafe extern "C-unwind" fn leaf_enqueue(fcinfo: pg_sys::FunctionCallInfo) -
 crate::function_info!(pg_finfo_leaf_enqueue);
 
 /// Appends to ledger_queue directly: no plan, no index, no trigger, and no privilege that the writer would need.
-fn enqueue(entry: &Entry) {
+fn append_to_queue(entry: &Entry) {
     // SAFETY: a tuple of the table's one bytea column is formed and inserted in the current transaction.
     unsafe {
         let schema = pg_sys::get_namespace_oid(c"batchcortex".as_ptr(), false);
@@ -245,6 +298,9 @@ create function batchcortex.leaf_stamp() returns trigger language c as 'MODULE_P
 create function batchcortex.leaf_enqueue() returns trigger language c as 'MODULE_PATHNAME', 'leaf_enqueue';
 create function batchcortex.event_stamp() returns trigger language c as 'MODULE_PATHNAME', 'event_stamp';
 comment on function batchcortex.event_stamp() is 'BEFORE INSERT trigger of events_log: sets id, time, actor, address, request and leaf hash to the server''s values.';
+create function batchcortex.log_event(action text, record_type text, record_id text, before json default null, after json default null,
+    reason text default null, batch_id uuid default null, client_time timestamptz default null, org_id uuid default null)
+returns uuid language c volatile parallel unsafe as 'MODULE_PATHNAME', 'log_event';
 create function batchcortex.refuse_change() returns trigger language c as 'MODULE_PATHNAME', 'refuse_change';
 comment on function batchcortex.refuse_change() is 'BEFORE UPDATE, DELETE or TRUNCATE trigger: refuses with SQLSTATE BC001.';
 create function batchcortex.event_preimage(event record) returns bytea language c immutable strict parallel safe as 'MODULE_PATHNAME', 'event_preimage';

@@ -22,7 +22,18 @@ rollback to s;
 -- A trigger that alters what was stamped is noticed, and one that swallows the row leaves no leaf behind.
 create function pg_temp.alter_row() returns trigger language plpgsql as $$ begin new.reason := 'altered'; return new; end $$;
 create trigger zz_alter before insert on batchcortex.events_log for each row execute function pg_temp.alter_row();
-select batchcortex.log_event('regress.altered', 'thing', '3');
+savepoint s;
+insert into batchcortex.events_log (org_id, action, record_type, record_id) values ('00000000-0000-0000-0000-000000000000', 'regress.altered', 'thing', '3');
+rollback to s;
+-- log_event fires no trigger, so there is nothing to alter what it writes.
+select batchcortex.log_event('regress.unaltered', 'thing', '4') is not null as recorded;
+select reason from batchcortex.events_log where action = 'regress.unaltered';
+rollback;
+-- What is missing or unknown.
+select batchcortex.log_event(null, 'thing', '1');
+select batchcortex.log_event('regress.event', 'thing', '1', org_id => '12345678-1234-1234-1234-123456789abc');
+begin read only;
+select batchcortex.log_event('regress.event', 'thing', '1');
 rollback;
 -- Actors are never missing.
 select count(*) as without_actor from batchcortex.events_log where actor_kind is null or actor_name is null or actor_role is null;

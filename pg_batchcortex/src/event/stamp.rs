@@ -1,27 +1,29 @@
-//! The audit trail: what the server sets on every event, whatever the writer said.
+//! What the server sets on every event, whatever the writer said.
 
 use crate::error::{self, Refusal};
 use crate::identity::binding;
+use crate::identity::unscoped::unscoped;
 use crate::ledger::leaf::{self, Fired};
-use crate::row::{Row, text_datum, uuid_datum};
-use pgrx::pg_sys;
+use crate::row::{Row, text_datum, uuid_bytes, uuid_datum};
+use pgrx::datum::Uuid;
+use pgrx::{Spi, pg_sys};
 use std::cell::Cell;
 use std::ffi::CStr;
 
 /// Columns of events_log that the server sets.
 #[derive(Clone, Copy)]
-struct Columns {
-    org_id: usize,
-    event_id: usize,
-    recorded_at: usize,
-    actor_kind: usize,
-    actor_id: usize,
-    actor_name: usize,
-    actor_role: usize,
-    client_ip: usize,
-    user_agent: usize,
-    request_id: usize,
-    leaf_hash: usize,
+pub struct Columns {
+    pub org_id: usize,
+    pub event_id: usize,
+    pub recorded_at: usize,
+    pub actor_kind: usize,
+    pub actor_id: usize,
+    pub actor_name: usize,
+    pub actor_role: usize,
+    pub client_ip: usize,
+    pub user_agent: usize,
+    pub request_id: usize,
+    pub leaf_hash: usize,
 }
 
 thread_local!(static COLUMNS: Cell<Option<(pg_sys::Oid, Columns)>> = const { Cell::new(None) });
@@ -36,11 +38,9 @@ pub unsafe extern "C-unwind" fn event_stamp(fcinfo: pg_sys::FunctionCallInfo) ->
             let fired = Fired::of(fcinfo)?;
             let desc = fired.desc();
             let mut row = Row::of(&desc, fired.tuple());
-            let columns = columns(&fired, &row)?;
+            let columns = Columns::of(fired.relation(), &row)?;
             let now = leaf::time_of_record(row.get(columns.recorded_at));
-            row.set(columns.recorded_at, Some(pg_sys::Datum::from(now)));
-            row.set(columns.event_id, Some(uuid_datum(&leaf::uuid_v7(now))));
-            stamp_actor(&mut row, &columns)?;
+            stamp(&mut row, &columns, now)?;
             fired.seal_in(&mut row, columns.leaf_hash)
         })
     }
@@ -48,32 +48,43 @@ pub unsafe extern "C-unwind" fn event_stamp(fcinfo: pg_sys::FunctionCallInfo) ->
 
 crate::function_info!(pg_finfo_event_stamp);
 
-fn columns(fired: &Fired, row: &Row<'_>) -> Result<Columns, Refusal> {
-    if let Some((relation, columns)) = COLUMNS.get()
-        && relation == fired.relation()
-    {
-        return Ok(columns);
+impl Columns {
+    /// Found by name once and kept for the table that was last written: columns of events_log do not move.
+    pub fn of(relation: pg_sys::Oid, row: &Row<'_>) -> Result<Self, Refusal> {
+        if let Some((known, columns)) = COLUMNS.get()
+            && known == relation
+        {
+            return Ok(columns);
+        }
+        let find = |name| leaf::position(row, name);
+        let columns = Columns {
+            org_id: find("org_id")?,
+            event_id: find("event_id")?,
+            recorded_at: find("recorded_at")?,
+            actor_kind: find("actor_kind")?,
+            actor_id: find("actor_id")?,
+            actor_name: find("actor_name")?,
+            actor_role: find("actor_role")?,
+            client_ip: find("client_ip")?,
+            user_agent: find("user_agent")?,
+            request_id: find("request_id")?,
+            leaf_hash: find("leaf_hash")?,
+        };
+        COLUMNS.set(Some((relation, columns)));
+        Ok(columns)
     }
-    let find = |name| leaf::position(row, name);
-    let columns = Columns {
-        org_id: find("org_id")?,
-        event_id: find("event_id")?,
-        recorded_at: find("recorded_at")?,
-        actor_kind: find("actor_kind")?,
-        actor_id: find("actor_id")?,
-        actor_name: find("actor_name")?,
-        actor_role: find("actor_role")?,
-        client_ip: find("client_ip")?,
-        user_agent: find("user_agent")?,
-        request_id: find("request_id")?,
-        leaf_hash: find("leaf_hash")?,
-    };
-    COLUMNS.set(Some((fired.relation(), columns)));
-    Ok(columns)
+}
+
+/// Sets time, id, organisation, actor and address of an event that is recorded at `now`.
+pub fn stamp(row: &mut Row<'_>, columns: &Columns, now: i64) -> Result<(), Refusal> {
+    row.set(columns.recorded_at, Some(pg_sys::Datum::from(now)));
+    row.set(columns.event_id, Some(uuid_datum(&leaf::uuid_v7(now))));
+    stamp_actor(row, columns)
 }
 
 fn stamp_actor(row: &mut Row<'_>, columns: &Columns) -> Result<(), Refusal> {
     let Some(identity) = binding::bound() else {
+        own_organisation(row, columns)?;
         return stamp_database_login(row, columns);
     };
     let Some(org_id) = identity.org_id() else {
@@ -83,9 +94,7 @@ fn stamp_actor(row: &mut Row<'_>, columns: &Columns) -> Result<(), Refusal> {
         ));
     };
     // SAFETY: org_id is a uuid column.
-    let given = row
-        .get(columns.org_id)
-        .map(|given| unsafe { crate::row::uuid_bytes(given) });
+    let given = row.get(columns.org_id).map(|given| unsafe { uuid_bytes(given) });
     if given.is_some_and(|given| given != org_id) {
         return Err(Refusal::new(
             error::FORGED,
@@ -100,6 +109,36 @@ fn stamp_actor(row: &mut Row<'_>, columns: &Columns) -> Result<(), Refusal> {
     row.set(columns.client_ip, identity.client_ip().and_then(inet_datum));
     row.set(columns.user_agent, identity.user_agent().map(text_datum));
     row.set(columns.request_id, identity.request_id().map(text_datum));
+    Ok(())
+}
+
+thread_local!(static KNOWN: Cell<[u8; 16]> = const { Cell::new(INSTALLATION) });
+
+/// The installation itself, whose log takes what belongs to no organisation.
+const INSTALLATION: [u8; 16] = [0; 16];
+
+/// Without a credential the writer names the organisation, which must exist; left out it is the installation.
+fn own_organisation(row: &mut Row<'_>, columns: &Columns) -> Result<(), Refusal> {
+    // SAFETY: org_id is a uuid column.
+    let org_id = row
+        .get(columns.org_id)
+        .map_or(INSTALLATION, |given| unsafe { uuid_bytes(given) });
+    if org_id != INSTALLATION && org_id != KNOWN.get() {
+        let found = unscoped(|| {
+            Spi::get_one_with_args::<bool>(
+                "select exists (select from batchcortex.organisation o where o.org_id operator(pg_catalog.=) $1)",
+                &[Uuid::from_bytes(org_id).into()],
+            )
+        });
+        if found != Ok(Some(true)) {
+            return Err(Refusal::new(
+                error::UNKNOWN,
+                format!("unknown organisation {}", Uuid::from_bytes(org_id)),
+            ));
+        }
+        KNOWN.set(org_id);
+    }
+    row.set(columns.org_id, Some(uuid_datum(&org_id)));
     Ok(())
 }
 

@@ -1,0 +1,170 @@
+//! `log_event`: one event, straight into the partition of its month.
+//!
+//! Every transaction of the product ends in it, so it does without a plan, without tuple routing and without triggers: it
+//! stamps, hashes, stores and queues the row itself, with the same code that the triggers of events_log call for whoever writes
+//! by INSERT. A trigger that somebody adds to events_log therefore neither alters nor drops what is written here.
+
+use super::stamp::{self, Columns};
+use crate::error::{self, Refusal};
+use crate::ledger::leaf;
+use crate::row::Row;
+use pgrx::{PgTupleDesc, pg_sys};
+use std::cell::Cell;
+use std::ffi::CString;
+
+/// Parameters of log_event in their order, as columns of events_log.
+const PARAMETERS: [&str; 9] = [
+    "action",
+    "record_type",
+    "record_id",
+    "before",
+    "after",
+    "reason",
+    "batch_id",
+    "client_time",
+    "org_id",
+];
+
+/// `log_event(action, record_type, record_id, before, after, reason, batch_id, client_time, org_id) returns uuid`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn log_event(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: declared with nine arguments of the types of the columns that PARAMETERS names.
+    unsafe {
+        error::raising(|| {
+            let arguments = (*fcinfo).args.as_slice(PARAMETERS.len());
+            let given = |i: usize| (!arguments[i].isnull).then(|| arguments[i].value);
+            if (0..3).any(|i| given(i).is_none()) {
+                return Err(Refusal::new(
+                    error::UNACCEPTABLE,
+                    "action, record_type and record_id must not be null",
+                ));
+            }
+            pg_sys::PreventCommandIfReadOnly(c"log_event()".as_ptr());
+            let now = pg_sys::GetCurrentTimestamp();
+            let relation = pg_sys::table_open(partition(now)?, pg_sys::RowExclusiveLock as i32);
+            let id = store(relation, now, given);
+            pg_sys::table_close(relation, pg_sys::NoLock as i32);
+            id
+        })
+    }
+}
+
+crate::function_info!(pg_finfo_log_event);
+
+unsafe fn store(
+    relation: pg_sys::Relation,
+    now: i64,
+    given: impl Fn(usize) -> Option<pg_sys::Datum>,
+) -> Result<pg_sys::Datum, Refusal> {
+    // SAFETY: the relation is open and locked for writing; the slot and the executor state live until the end.
+    unsafe {
+        let source = leaf::Source::of(relation)?;
+        let desc = PgTupleDesc::from_pg_unchecked((*relation).rd_att);
+        let mut row = Row::empty(&desc);
+        let columns = Columns::of((*relation).rd_id, &row)?;
+        for (i, name) in PARAMETERS.iter().enumerate() {
+            if let Some(value) = given(i) {
+                row.set(leaf::position(&row, name)?, Some(value));
+            }
+        }
+        stamp::stamp(&mut row, &columns, now)?;
+        let hash = source.seal(&mut row, columns.leaf_hash)?;
+
+        let slot =
+            pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, pg_sys::table_slot_callbacks(relation));
+        std::ptr::copy_nonoverlapping(row.values.as_ptr(), (*slot).tts_values, row.values.len());
+        std::ptr::copy_nonoverlapping(row.nulls.as_ptr(), (*slot).tts_isnull, row.nulls.len());
+        pg_sys::ExecStoreVirtualTuple(slot);
+        insert(relation, slot);
+        pg_sys::ExecDropSingleTupleTableSlot(slot);
+
+        source.enqueue(&row, hash)?;
+        let id = row.get(columns.event_id);
+        id.ok_or_else(|| Refusal::new(error::FORGED, "the event has no id"))
+    }
+}
+
+/// Stores a row with its constraints and indexes, as logical replication does it, and fires no trigger.
+unsafe fn insert(relation: pg_sys::Relation, slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: a result relation outside any range table (index 0); everything is freed before the relation is closed.
+    unsafe {
+        let state = pg_sys::CreateExecutorState();
+        let target = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
+        (*target).type_ = pg_sys::NodeTag::T_ResultRelInfo;
+        pg_sys::InitResultRelInfo(target, relation, 0, std::ptr::null_mut(), 0);
+        (*target).ri_TrigDesc = std::ptr::null_mut();
+        pg_sys::ExecOpenIndices(target, false);
+        #[cfg(feature = "pg13")]
+        {
+            (*state).es_result_relation_info = target;
+            pg_sys::ExecSimpleRelationInsert(state, slot);
+        }
+        #[cfg(not(feature = "pg13"))]
+        pg_sys::ExecSimpleRelationInsert(target, state, slot);
+        pg_sys::ExecCloseIndices(target);
+        pg_sys::FreeExecutorState(state);
+    }
+}
+
+thread_local!(static MONTH: Cell<Option<(i64, i64, pg_sys::Oid)>> = const { Cell::new(None) });
+
+/// The partition that holds `now`: found by name once a month, and looked at again each time, since it may have gone.
+fn partition(now: i64) -> Result<pg_sys::Oid, Refusal> {
+    if let Some((from, to, relation)) = MONTH.get()
+        && (from..to).contains(&now)
+        // SAFETY: a catalog look-up.
+        && unsafe { pg_sys::get_rel_relispartition(relation) }
+    {
+        return Ok(relation);
+    }
+    let (year, month) = civil_month(now.div_euclid(86_400_000_000) + 10_957);
+    let name = CString::new(format!("events_log_{year:04}_{month:02}")).unwrap_or_default();
+    // SAFETY: catalog look-ups with NUL-terminated names.
+    let relation = unsafe {
+        let schema = pg_sys::get_namespace_oid(c"batchcortex".as_ptr(), true);
+        pg_sys::get_relname_relid(name.as_ptr(), schema)
+    };
+    if relation == pg_sys::InvalidOid {
+        return Err(Refusal::new(
+            error::UNAVAILABLE,
+            format!(
+                "batchcortex.{} does not exist: events of this month have no place",
+                name.to_string_lossy()
+            ),
+        )
+        .hint("Run CALL batchcortex.migrate(), which makes the partitions of the coming months."));
+    }
+    let first = |year: i64, month: i64| (days_from_civil(year, month) - 10_957) * 86_400_000_000;
+    let (next_year, next_month) = if month == 12 {
+        (year + 1, 1)
+    } else {
+        (year, month + 1)
+    };
+    MONTH.set(Some((first(year, month), first(next_year, next_month), relation)));
+    Ok(relation)
+}
+
+/// Year and month of a day counted from 1970-01-01, in the proleptic Gregorian calendar.
+fn civil_month(day: i64) -> (i64, i64) {
+    let shifted = day + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let month = if march_month < 10 {
+        march_month + 3
+    } else {
+        march_month - 9
+    };
+    (year_of_era + era * 400 + i64::from(month <= 2), month)
+}
+
+/// The first day of a month, counted from 1970-01-01.
+fn days_from_civil(year: i64, month: i64) -> i64 {
+    let year = year - i64::from(month <= 2);
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}

@@ -1,0 +1,4 @@
+//! The audit trail: who did what, when, why and from where.
+
+pub mod append; // log_event: one event, straight into its month
+pub mod stamp; // what the server sets, for every way in
