@@ -61,6 +61,10 @@ pgrx::extension_sql_file!(
     name = "ledger",
     requires = [
         "triggers",
+        ledger::proof::make_inclusion_proof,
+        ledger::proof::make_consistency_proof,
+        ledger::proof::verify_inclusion,
+        ledger::proof::verify_consistency,
         ledger::verify::verify,
         ledger::verify::verify_report,
         ledger::worker::request_seal,

@@ -22,6 +22,47 @@ $$;
 comment on function batchcortex.seal() is
 'Seals every leaf that was committed before the call and returns how many were sealed; the background worker does it, in a transaction of its own, so that no transaction can take a sealing back. Errors: BC503 no sealer.';
 
+create function batchcortex.inclusion_proof(org uuid, leaf_index bigint, tree_size bigint) returns bytea[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    proof bytea[] := batchcortex.make_inclusion_proof(org, leaf_index, tree_size);
+begin
+    if proof is null then
+        raise exception 'no leaf % in a tree of % leaves of this organisation', leaf_index, tree_size
+            using errcode = 'BC404', hint = 'The leaf index counts from 0 and is below the tree size; the tree size is at most that of the organisation''s tree.';
+    end if;
+    return proof;
+end
+$$;
+comment on function batchcortex.inclusion_proof(uuid, bigint, bigint) is
+'Inclusion proof (RFC 6962 §2.1.1) of a leaf in the organisation''s tree of a size, now or in the past: hashes of 32 bytes from the leaf''s sibling upwards. Reads one tile a level. Errors: BC404 no such leaf or size.';
+
+create function batchcortex.consistency_proof(org uuid, size1 bigint, size2 bigint) returns bytea[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    proof bytea[] := batchcortex.make_consistency_proof(org, size1, size2);
+begin
+    if proof is null then
+        raise exception 'no tree of % and of % leaves of this organisation', size1, size2
+            using errcode = 'BC404', hint = 'size1 is at least 1 and at most size2, which is at most the size of the organisation''s tree.';
+    end if;
+    return proof;
+end
+$$;
+comment on function batchcortex.consistency_proof(uuid, bigint, bigint) is
+'Consistency proof (RFC 6962 §2.1.2) between two sizes of the organisation''s tree. Errors: BC404 no such sizes.';
+
+comment on function batchcortex.make_inclusion_proof(uuid, bigint, bigint) is 'Behind batchcortex.inclusion_proof; null when there is none.';
+comment on function batchcortex.make_consistency_proof(uuid, bigint, bigint) is 'Behind batchcortex.consistency_proof; null when there is none.';
+comment on function batchcortex.verify_inclusion(bigint, bigint, bytea, bytea[], bytea) is
+'Whether a leaf hash is at an index of the tree of that size and root (RFC 9162 §2.1.3.2). Never raises: false for nulls, wrong lengths and whatever else is not a valid proof.';
+comment on function batchcortex.verify_consistency(bigint, bigint, bytea, bytea, bytea[]) is
+'Whether the tree of size2 and root2 extends the tree of size1 and root1 (RFC 9162 §2.1.4.2). Never raises: false for nulls, wrong lengths and whatever else is not a valid proof.';
+
 create function batchcortex_api.verify()
 returns table (log text, code text, relation text, record text, detail text)
 language plpgsql security definer

@@ -4,6 +4,7 @@
 pub mod entry; // a leaf that waits, packed
 pub mod leaf; // the trigger functions that hash and queue rows
 pub mod preimage; // the preimage of a row, for whoever wants to recompute
+pub mod proof; // inclusion and consistency proofs
 pub mod records; // which record each leaf of a tile stands for
 pub mod scan; // rows in batches under the caller's snapshot
 pub mod seal; // one pass: waiting leaves to tiles, head and checkpoint
