@@ -33,8 +33,19 @@ pub fn device_key(key_id: &str) -> Option<Key> {
     derive("device-hmac", key_id)
 }
 
+/// The key under which secrets of second factors are encrypted, with the id of the master key behind it: the newest,
+/// or the one that `id` names, so that what an older key sealed stays readable after the keys are rotated.
+pub fn second_factor_key(id: Option<&str>) -> Option<(&'static str, Key)> {
+    let (id, master) = keys().ok()?.iter().find(|(held, _)| id.is_none_or(|id| id == held))?;
+    Some((id, expand(master, "totp", "")?))
+}
+
 fn derive(purpose: &str, of: &str) -> Option<Key> {
     let (_, master) = keys().ok()?.first()?;
+    expand(master, purpose, of)
+}
+
+fn expand(master: &Key, purpose: &str, of: &str) -> Option<Key> {
     let mut key = Zeroizing::new([0u8; 32]);
     Hkdf::<Sha256>::new(Some(b"batchcortex/v1"), master.as_ref())
         .expand_multi_info(&[purpose.as_bytes(), b"\0", of.as_bytes()], key.as_mut())

@@ -47,6 +47,50 @@ pgrx::extension_sql_file!(
     ]
 );
 pgrx::extension_sql_file!(
+    "../../sql/functions/identity_session.sql",
+    name = "identity_session",
+    requires = [
+        "identity",
+        identity::proof::prove_again,
+        identity::account::generate_session_token,
+        identity::binding::current_scopes
+    ]
+);
+pgrx::extension_sql_file!(
+    "../../sql/functions/identity_account.sql",
+    name = "identity_account",
+    requires = [
+        "identity_session",
+        identity::account::change_own_password,
+        identity::account::unlock_account
+    ]
+);
+pgrx::extension_sql_file!(
+    "../../sql/functions/identity_agreement.sql",
+    name = "identity_agreement",
+    requires = ["identity_session", identity::agreement::invitation_agreements]
+);
+pgrx::extension_sql_file!(
+    "../../sql/functions/identity_second_factor.sql",
+    name = "identity_second_factor",
+    requires = [
+        "identity_account",
+        identity::login::authenticate_enrolment,
+        identity::second_factor::enrol_second_factor,
+        identity::second_factor::confirm_second_factor,
+        identity::second_factor::remove_second_factor,
+        identity::second_factor::recovery_codes_left,
+        identity::totp::totp_code,
+        identity::totp::totp_step,
+        identity::totp::totp_text
+    ]
+);
+pgrx::extension_sql_file!(
+    "../../sql/functions/identity_api_key.sql",
+    name = "identity_api_key",
+    requires = ["identity_account", identity::api_key::generate_api_key]
+);
+pgrx::extension_sql_file!(
     "../../sql/functions/event.sql",
     name = "event",
     requires = ["identity", "triggers"]

@@ -12,6 +12,7 @@ const STEPS: &[(&str, &str)] = &[
         "telemetry",
         include_str!("../../sql/migrations/0005_telemetry.sql"),
     ),
+    ("people", include_str!("../../sql/migrations/0006_people.sql")),
 ];
 
 /// Steps of this library, in order: number from 1, name, SQL statements, SHA-256 of the statements.

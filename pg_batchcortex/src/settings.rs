@@ -21,6 +21,12 @@ pub static ARGON2_PASSES: GucSetting<i32> = GucSetting::<i32>::new(2);
 pub static SESSION_LIFE: GucSetting<i32> = GucSetting::<i32>::new(720);
 /// How long a session may be idle, in minutes.
 pub static SESSION_IDLE: GucSetting<i32> = GucSetting::<i32>::new(30);
+/// How many failed proofs in a row lock an account.
+pub static LOCKOUT_FAILURES: GucSetting<i32> = GucSetting::<i32>::new(5);
+/// How long a lock holds, in minutes; 0 until an administrator unlocks.
+pub static LOCKOUT_TIME: GucSetting<i32> = GucSetting::<i32>::new(15);
+/// How many failed proofs from one address within a minute are a burst.
+pub static BURST_FAILURES: GucSetting<i32> = GucSetting::<i32>::new(10);
 /// Identity of the transaction, packed; written by the extension only.
 pub static IDENTITY: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
@@ -97,6 +103,33 @@ pub fn define() {
         10_080,
         GucContext::Sighup,
         GucFlags::UNIT_MIN,
+    );
+    number(
+        c"batchcortex.lockout_failures",
+        c"How many failed proofs of identity in a row lock an account.",
+        &LOCKOUT_FAILURES,
+        3,
+        100,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    number(
+        c"batchcortex.lockout_time",
+        c"How long an account stays locked; 0 until an administrator unlocks it.",
+        &LOCKOUT_TIME,
+        0,
+        10_080,
+        GucContext::Sighup,
+        GucFlags::UNIT_MIN,
+    );
+    number(
+        c"batchcortex.burst_failures",
+        c"How many failed proofs of identity from one address within a minute are recorded as a burst.",
+        &BURST_FAILURES,
+        3,
+        1_000,
+        GucContext::Sighup,
+        GucFlags::default(),
     );
     GucRegistry::define_string_guc(
         c"batchcortex.key_file",

@@ -22,8 +22,9 @@ set search_path = pg_catalog, pg_temp
 as $$
     select exists (select from batchcortex.role_permission p
                     where p.role_name = batchcortex.current_role_name() and p.permission = has_permission.permission)
+       and coalesce(permission = any (batchcortex.current_scopes()), true)
 $$;
-comment on function batchcortex.has_permission(text) is 'Whether the role bound to the transaction has the permission; false without an identity.';
+comment on function batchcortex.has_permission(text) is 'Whether the role bound to the transaction has the permission and, for an API key, its scopes name it; false without an identity.';
 
 create function batchcortex.require_rows(max_rows integer, most integer) returns void
 language plpgsql immutable
@@ -105,16 +106,41 @@ begin
 end
 $$;
 comment on function batchcortex_api.open_request(text, inet, text, text) is
-'Binds user, organisation and role of a session (bcs_…) to this transaction; the binding ends with it. Errors: BC401 for any credential that is unknown, expired, revoked or of a deactivated user, with one and the same message.';
+'Binds user, organisation and role of a session (bcs_…) or an API key (bck_…) to this transaction; the binding ends with it. For a key user_id is null and full_name is its name. Errors: BC401 for any credential that is unknown, expired, revoked or of a deactivated user, with one and the same message.';
 
 create function batchcortex_api.login(username text, password text, client_ip inet default null, user_agent text default null,
-                                      request_id text default null, organisation uuid default null)
-returns table (outcome text, token text, session_id uuid, user_id uuid, org_id uuid, role_name text, full_name text, expires_at timestamptz, wait_seconds integer)
+                                      request_id text default null, organisation uuid default null, second_factor text default null)
+returns table (outcome text, token text, session_id uuid, user_id uuid, org_id uuid, role_name text, full_name text, expires_at timestamptz, wait_seconds integer, detail json)
 language sql security definer
 set search_path = pg_catalog, pg_temp
-as $$ select * from batchcortex.authenticate_login(username, password, client_ip, user_agent, request_id, organisation) $$;
-comment on function batchcortex_api.login(text, text, inet, text, text, uuid) is
-'Checks a password (Argon2id) and opens a session. A refusal is a result (outcome ''refused''), not an error, so that the attempt is recorded; unknown user, wrong password and deactivated user get the same answer. The token (bcs_…) is shown once; only its SHA-256 is stored.';
+as $$
+    select a.outcome, a.token, a.session_id, a.user_id, a.org_id, a.role_name, a.full_name, a.expires_at, a.wait_seconds, a.detail::json
+      from batchcortex.authenticate_login(username, password, client_ip, user_agent, request_id, organisation, second_factor, null, null, null, null) a
+$$;
+comment on function batchcortex_api.login(text, text, inet, text, text, uuid, text) is
+'Checks a password (Argon2id), and the second factor where one is enrolled, and opens a session: outcome ''granted''. The token (bcs_…) is shown once; only its SHA-256 is stored. A refusal is a result (''refused''), not an error, so that the attempt is recorded; unknown user, wrong password, wrong code, locked and deactivated account get the same answer. After the right password: ''organisation_required'' (name one), ''password_expired'' (call replace_password), ''acceptance_required'' (call accept_agreements; detail lists kind, version and content), ''enrolment_required'' (call enrol_second_factor_at_login), ''second_factor'' (call again with a TOTP or recovery code).';
+
+create function batchcortex_api.replace_password(username text, password text, new_password text, client_ip inet default null, user_agent text default null,
+    request_id text default null, organisation uuid default null, second_factor text default null, accepted_terms text default null,
+    accepted_privacy text default null, accepted_accountability text default null)
+returns table (outcome text, token text, session_id uuid, user_id uuid, org_id uuid, role_name text, full_name text, expires_at timestamptz, wait_seconds integer, detail json)
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    answer record;
+begin
+    select * into answer from batchcortex.authenticate_login(username, password, client_ip, user_agent, request_id, organisation, second_factor,
+        accepted_terms, accepted_privacy, accepted_accountability, coalesce(new_password, ''));
+    if answer.sqlstate is not null then
+        raise exception '%', answer.detail using errcode = answer.sqlstate;
+    end if;
+    return query select answer.outcome, answer.token, answer.session_id, answer.user_id, answer.org_id, answer.role_name, answer.full_name,
+        answer.expires_at, answer.wait_seconds, answer.detail::json;
+end
+$$;
+comment on function batchcortex_api.replace_password(text, text, text, inet, text, text, uuid, text, text, text, text) is
+'Signs in and changes the password, after login said ''password_expired''; every earlier session ends. Agreements that are missing too are accepted in the same call. Same answer as login. Errors: BC422 the new password is not acceptable.';
 
 create function batchcortex_api.logout() returns void
 language plpgsql security definer
@@ -163,7 +189,7 @@ comment on function batchcortex_api.invite(text, text) is
 'Invites a person by user name to the caller''s organisation in a role (operator, qa, qp, admin). The invitation is shown once and holds for one use. Errors: BC401, BC403, BC409 user name taken, BC422 bad name or role.';
 
 create function batchcortex_api.accept_invitation(invitation text, full_name text, password text, client_ip inet default null, user_agent text default null,
-    request_id text default null)
+    request_id text default null, accepted_terms text default null, accepted_privacy text default null, accepted_accountability text default null)
 returns table (outcome text, user_id uuid, detail text)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -171,21 +197,22 @@ as $$
 declare
     answer record;
 begin
-    select * into answer from batchcortex.redeem_invitation(invitation, full_name, password, client_ip, user_agent, request_id);
+    select * into answer from batchcortex.redeem_invitation(invitation, full_name, password, client_ip, user_agent, request_id,
+        accepted_terms, accepted_privacy, accepted_accountability);
     if answer.sqlstate is not null then
         raise exception '%', answer.detail using errcode = answer.sqlstate;
     end if;
     return query select answer.outcome, answer.user_id, answer.detail;
 end
 $$;
-comment on function batchcortex_api.accept_invitation(text, text, text, inet, text, text) is
-'Creates the account that an invitation stands for. outcome ''joined'', or ''refused'' for an invitation that is unknown, used or expired. Errors: BC422 name or password not acceptable.';
+comment on function batchcortex_api.accept_invitation(text, text, text, inet, text, text, text, text, text) is
+'Creates the account that an invitation stands for, and keeps which versions of the organisation''s agreements were accepted (invitation_agreements lists them). outcome ''joined'', or ''refused'' for an invitation that is unknown, used or expired. Errors: BC422 name or password not acceptable, or a present agreement not accepted.';
 
 comment on function batchcortex.current_org_id() is 'Organisation bound to this transaction; null without one. Every row-level policy compares with it.';
 comment on function batchcortex.current_user_id() is 'Person bound to this transaction; null for devices, for the system and without an identity.';
 comment on function batchcortex.current_role_name() is 'Role bound to this transaction; null without an identity.';
 comment on function batchcortex.current_session_id() is 'Session bound to this transaction; null for devices, for the system and without an identity.';
-comment on function batchcortex.authenticate_request(text, inet, text, text) is 'Behind batchcortex_api.open_request: binds the identity of a session token; sqlstate is set when there is none.';
-comment on function batchcortex.authenticate_login(text, text, inet, text, text, uuid) is 'Behind batchcortex_api.login.';
+comment on function batchcortex.authenticate_request(text, inet, text, text) is 'Behind batchcortex_api.open_request: binds the identity of a session token or API key; sqlstate is set when there is none.';
+comment on function batchcortex.authenticate_login(text, text, inet, text, text, uuid, text, text, text, text, text) is 'Behind batchcortex_api.login, accept_agreements and replace_password; sqlstate is set when the new password is not acceptable.';
 comment on function batchcortex.generate_invitation() is 'A new invitation token (bci_ and 64 hex digits from the operating system''s generator).';
-comment on function batchcortex.redeem_invitation(text, text, text, inet, text, text) is 'Behind batchcortex_api.accept_invitation; sqlstate is set when name or password are not acceptable.';
+comment on function batchcortex.redeem_invitation(text, text, text, inet, text, text, text, text, text) is 'Behind batchcortex_api.accept_invitation; sqlstate is set when name or password are not acceptable.';

@@ -36,6 +36,8 @@ pub struct Identity {
     pub user_agent: String,
     /// Request id.
     pub request_id: String,
+    /// Permissions that an API key is confined to, comma-separated; empty for everyone else.
+    pub scopes: String,
 }
 
 /// Fields of the bound identity, borrowed from the setting.
@@ -84,6 +86,26 @@ impl<'a> Bound<'a> {
     pub fn request_id(&self) -> Option<&'a str> {
         self.field(8)
     }
+    /// Permissions that an API key is confined to, comma-separated.
+    pub fn scopes(&self) -> Option<&'a str> {
+        self.field(9)
+    }
+    /// Everything that is bound, as values of its own.
+    pub fn to_identity(&self) -> Identity {
+        let own = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        Identity {
+            org_id: self.org_id().unwrap_or_default(),
+            kind: self.kind().to_owned(),
+            id: self.id(),
+            name: self.name().to_owned(),
+            role: self.role().to_owned(),
+            session_id: self.session_id(),
+            client_ip: own(self.client_ip()),
+            user_agent: own(self.user_agent()),
+            request_id: own(self.request_id()),
+            scopes: own(self.scopes()),
+        }
+    }
 }
 
 /// The identity of this transaction, if one is bound.
@@ -112,6 +134,7 @@ pub fn bind(identity: &Identity) {
         clean(&identity.client_ip, 60),
         clean(&identity.user_agent, 500),
         clean(&identity.request_id, 128),
+        identity.scopes.clone(),
     ]
     .join(&SEPARATOR.to_string());
     set(&packed);
@@ -224,4 +247,15 @@ pub fn current_role_name() -> Option<String> {
 #[pg_extern(stable, parallel_safe)]
 pub fn current_session_id() -> Option<Uuid> {
     bound()?.session_id().map(Uuid::from_bytes)
+}
+
+/// Permissions that the API key bound to this transaction is confined to; null for everyone who is not confined.
+#[pg_extern(stable, parallel_safe)]
+pub fn current_scopes() -> Option<Vec<String>> {
+    let bound = bound()?;
+    // A key without scopes may do nothing, which is not the same as a person, who is not confined.
+    match bound.scopes() {
+        Some(scopes) => Some(scopes.split(',').map(str::to_owned).collect()),
+        None => (bound.kind() == "api_key").then(Vec::new),
+    }
 }

@@ -10,6 +10,8 @@ pub enum Kind {
     Session,
     /// A person who may join.
     Invitation,
+    /// A program.
+    ApiKey,
 }
 
 impl Kind {
@@ -18,6 +20,7 @@ impl Kind {
         match self {
             Kind::Session => "bcs_",
             Kind::Invitation => "bci_",
+            Kind::ApiKey => "bck_",
         }
     }
 }

@@ -1,8 +1,11 @@
 //! Joining: an invitation becomes an account and a membership.
 
-use super::binding::{Identity, acting_as};
+use super::agreement::{self, Accepted};
+use super::binding::{self, Identity, acting_as};
 use super::credential::{self, Kind};
 use super::password;
+use super::password_policy;
+use super::proof::{self, By};
 use super::unscoped::unscoped;
 use crate::error::{self, Refusal};
 use pgrx::datum::Uuid;
@@ -13,6 +16,14 @@ use pgrx::prelude::*;
 #[pg_extern(volatile, parallel_unsafe)]
 pub fn generate_invitation() -> String {
     credential::generate(Kind::Invitation).to_string()
+}
+
+/// Who joins, as they say.
+struct Joiner<'a> {
+    full_name: &'a str,
+    password: &'a str,
+    accepted: Accepted<'a>,
+    from: Identity,
 }
 
 /// Redeems an invitation. sqlstate is set when the input is not acceptable; outcome is 'joined' or 'refused' else.
@@ -26,6 +37,9 @@ pub fn redeem_invitation(
     client_ip: Option<pgrx::Inet>,
     user_agent: Option<&str>,
     request_id: Option<&str>,
+    accepted_terms: Option<&str>,
+    accepted_privacy: Option<&str>,
+    accepted_accountability: Option<&str>,
 ) -> TableIterator<
     'static,
     (
@@ -35,28 +49,30 @@ pub fn redeem_invitation(
         name!(detail, Option<String>),
     ),
 > {
-    let full_name = full_name.unwrap_or("").trim();
-    let password = password.unwrap_or("");
-    if let Err(refusal) = acceptable(full_name, password) {
-        return TableIterator::once((
-            None,
-            None,
-            Some(refusal.sqlstate.to_owned()),
-            Some(refusal.message),
-        ));
-    }
-    let from = Identity {
-        client_ip: client_ip.map(|ip| ip.0).unwrap_or_default(),
-        user_agent: user_agent.unwrap_or_default().to_owned(),
-        request_id: request_id.unwrap_or_default().to_owned(),
-        ..Identity::default()
+    let joiner = Joiner {
+        full_name: full_name.unwrap_or("").trim(),
+        password: password.unwrap_or(""),
+        accepted: Accepted {
+            terms: accepted_terms,
+            privacy: accepted_privacy,
+            accountability: accepted_accountability,
+        },
+        from: Identity {
+            client_ip: client_ip.map(|ip| ip.0).unwrap_or_default(),
+            user_agent: user_agent.unwrap_or_default().to_owned(),
+            request_id: request_id.unwrap_or_default().to_owned(),
+            ..Identity::default()
+        },
     };
-    let joined = invitation
-        .and_then(|text| credential::digest(Kind::Invitation, text))
-        .and_then(|digest| unscoped(|| join(&digest, full_name, password, from)));
+    let joined = acceptable(joiner.full_name, joiner.password).and_then(|()| {
+        match invitation.and_then(|text| credential::digest(Kind::Invitation, text)) {
+            Some(digest) => unscoped(|| join(&digest, &joiner)),
+            None => Ok(None),
+        }
+    });
     TableIterator::once(match joined {
-        Some(user_id) => (Some("joined".to_owned()), Some(user_id), None, None),
-        None => (
+        Ok(Some(user_id)) => (Some("joined".to_owned()), Some(user_id), None, None),
+        Ok(None) => (
             Some("refused".to_owned()),
             None,
             None,
@@ -64,63 +80,77 @@ pub fn redeem_invitation(
                 "the invitation is unknown, used or expired, or the password is not the account's".to_owned(),
             ),
         ),
+        Err(refusal) => (
+            None,
+            None,
+            Some(refusal.sqlstate.to_owned()),
+            Some(refusal.message),
+        ),
     })
 }
 
+fn unacceptable(message: impl Into<String>) -> Refusal {
+    Refusal::new(error::UNACCEPTABLE, message)
+}
+
+/// What can be said before the invitation is looked at.
 fn acceptable(full_name: &str, password: &str) -> Result<(), Refusal> {
-    let refuse = |message: String| Err(Refusal::new(error::UNACCEPTABLE, message));
     if full_name.is_empty() || full_name.chars().count() > 200 || full_name.chars().any(char::is_control) {
-        return refuse("a full name has 1 to 200 characters and no control characters".into());
-    }
-    if password.chars().count() < password::SHORTEST || password.len() > password::LONGEST {
-        return refuse(format!(
-            "a password has {} characters at least and {} bytes at most",
-            password::SHORTEST,
-            password::LONGEST
+        return Err(unacceptable(
+            "a full name has 1 to 200 characters and no control characters",
         ));
     }
-    Ok(())
+    password_policy::acceptable(password, &[]).map_err(unacceptable)
 }
 
 /// The user behind the invitation, who is now a member. A user name that exists joins with the password it has, so
 /// that an invitation neither takes an account over nor tells its sender that it exists.
-fn join(digest: &[u8; 32], full_name: &str, password: &str, from: Identity) -> Option<Uuid> {
-    let (org_id, invitation_id, username, role_name) = take(digest)?;
-    let existing = Spi::connect(|client| {
-        let rows = client
-            .select(
-                "select user_id, password_hash, state = 'active', full_name from batchcortex.user_account where lower(username) = lower($1)",
-                Some(1),
-                &[username.clone().into()],
-            )
-            .unwrap_or_report();
-        (!rows.is_empty()).then(|| {
-            let row = rows.first();
-            (
-                row.get::<Uuid>(1).unwrap_or_report(),
-                row.get::<String>(2).unwrap_or_report().unwrap_or_default(),
-                row.get::<bool>(3).unwrap_or_report() == Some(true),
-                row.get::<String>(4).unwrap_or_report().unwrap_or_default(),
-            )
-        })
-    });
-    let (user_id, name) = match existing {
-        Some((Some(user_id), stored, true, name)) if password::verify(password, &stored) => (user_id, name),
-        Some(_) => return None,
+fn join(digest: &[u8; 32], joiner: &Joiner<'_>) -> Result<Option<Uuid>, Refusal> {
+    let Some((org_id, invitation_id, username, role_name, organisation)) = take(digest) else {
+        return Ok(None);
+    };
+    let (user_id, name) = match proof::find(By::Name(&username)) {
+        Some(person) if proof::password_holds(Some(&person), joiner.password) => {
+            (person.user_id, person.full_name)
+        }
+        existing @ Some(_) => {
+            let from = &joiner.from;
+            let system = binding::system(
+                *org_id.as_bytes(),
+                "authentication",
+                &from.client_ip,
+                &from.user_agent,
+                &from.request_id,
+            );
+            proof::refused(existing.as_ref(), "invitation", &system);
+            return Ok(None);
+        }
         None => {
+            password_policy::acceptable(joiner.password, &[&username, &organisation, joiner.full_name])
+                .map_err(unacceptable)?;
             let hash =
-                password::hash(password).unwrap_or_else(|e| error!("hashing the password failed: {e}"));
+                password::hash(joiner.password).unwrap_or_else(|e| error!("hashing the password failed: {e}"));
             let id = Spi::get_one_with_args::<Uuid>(
                 "insert into batchcortex.user_account (username, full_name, password_hash) values ($1, $2, $3) returning user_id",
-                &[username.into(), full_name.into(), hash.into()],
+                &[username.into(), joiner.full_name.into(), hash.into()],
             )
-            .unwrap_or_report()?;
-            (id, full_name.to_owned())
+            .unwrap_or_report();
+            match id {
+                Some(id) => (id, joiner.full_name.to_owned()),
+                None => return Ok(None),
+            }
         }
     };
+    if agreement::missing(org_id, Some(user_id), joiner.accepted).is_some() {
+        return Err(unacceptable(
+            "the organisation requires that its present terms, privacy notice and accountability statement are accepted",
+        ));
+    }
+    // Someone who left may come back; the log keeps when they were away.
     Spi::run_with_args(
         "with used as (update batchcortex.invitation set redeemed_at = clock_timestamp() where org_id = $1 and invitation_id = $2)
-         insert into batchcortex.membership (org_id, user_id, role_name) values ($1, $3, $4)",
+         insert into batchcortex.membership (org_id, user_id, role_name) values ($1, $3, $4)
+             on conflict (org_id, user_id) do update set role_name = excluded.role_name, ended_at = null",
         &[org_id.into(), invitation_id.into(), user_id.into(), role_name.clone().into()],
     )
     .unwrap_or_report();
@@ -130,7 +160,7 @@ fn join(digest: &[u8; 32], full_name: &str, password: &str, from: Identity) -> O
         id: Some(*user_id.as_bytes()),
         name,
         role: role_name,
-        ..from
+        ..joiner.from.clone()
     };
     acting_as(&person, || {
         Spi::run_with_args(
@@ -138,17 +168,19 @@ fn join(digest: &[u8; 32], full_name: &str, password: &str, from: Identity) -> O
             &[user_id.to_string().into(), invitation_id.into(), person.role.clone().into()],
         )
         .unwrap_or_report();
+        agreement::record(org_id, user_id, joiner.accepted);
     });
-    Some(user_id)
+    Ok(Some(user_id))
 }
 
 /// The invitation, locked so that two who present it at once do not both join.
-fn take(digest: &[u8; 32]) -> Option<(Uuid, Uuid, String, String)> {
+fn take(digest: &[u8; 32]) -> Option<(Uuid, Uuid, String, String, String)> {
     Spi::connect_mut(|client| {
         let rows = client
             .update(
-                "select org_id, invitation_id, username, role_name from batchcortex.invitation
-                  where token_sha256 = $1 and redeemed_at is null and expires_at > clock_timestamp() for update",
+                "select i.org_id, i.invitation_id, i.username, i.role_name, o.name
+                   from batchcortex.invitation i join batchcortex.organisation o on o.org_id = i.org_id
+                  where i.token_sha256 = $1 and i.redeemed_at is null and i.expires_at > clock_timestamp() for update of i",
                 Some(1),
                 &[digest.to_vec().into()],
             )
@@ -162,6 +194,7 @@ fn take(digest: &[u8; 32]) -> Option<(Uuid, Uuid, String, String)> {
             row.get(2).unwrap_or_report()?,
             row.get(3).unwrap_or_report()?,
             row.get(4).unwrap_or_report()?,
+            row.get(5).unwrap_or_report()?,
         ))
     })
 }

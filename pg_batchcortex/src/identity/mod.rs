@@ -1,9 +1,16 @@
 //! Who is calling: credentials, sessions, and the identity bound to a transaction.
 
+pub mod account; // change of password, unlocking
+pub mod agreement; // terms, privacy notice, accountability statement
+pub mod api_key; // programs
 pub mod binding; // the setting that only the extension can write
 pub mod credential; // opaque tokens
 pub mod invitation; // joining
 pub mod login; // password to session
 pub mod password; // Argon2id
+pub mod password_policy; // which passwords are acceptable, and how long
+pub mod proof; // one proof of a person: counted, locked, recorded
 pub mod request; // session to transaction
+pub mod second_factor; // TOTP secrets and recovery codes
+pub mod totp; // RFC 6238
 pub mod unscoped; // look-ups before an organisation is known

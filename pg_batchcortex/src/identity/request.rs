@@ -1,5 +1,6 @@
-//! From a session's token to the identity of a transaction.
+//! From a credential to the identity of a transaction.
 
+use super::api_key;
 use super::binding::{self, Identity};
 use super::credential::{self, Kind};
 use super::unscoped::unscoped;
@@ -12,7 +13,7 @@ use pgrx::spi::OwnedPreparedStatement;
 use std::cell::OnceCell;
 
 /// How stale `last_seen_at` may get: a row written at most so often, not on every request.
-const LAST_SEEN_SECONDS: i32 = 60;
+pub const LAST_SEEN_SECONDS: i32 = 60;
 
 thread_local! {
     static FIND: OnceCell<OwnedPreparedStatement> = const { OnceCell::new() };
@@ -27,7 +28,7 @@ const FIND_SQL: &str = "
      where s.token_sha256 = $1
        and s.revoked_at is null
        and s.expires_at > clock_timestamp()
-       and s.last_seen_at > clock_timestamp() - make_interval(mins => $2)
+       and s.last_seen_at > clock_timestamp() - make_interval(mins => coalesce(s.idle_minutes, $2))
        and u.state = 'active'
        and m.ended_at is null";
 
@@ -46,8 +47,8 @@ struct Found {
     stale: bool,
 }
 
-/// Binds the person behind a session token to this transaction. sqlstate is set, and everything else null, when the
-/// token is not that of a live session.
+/// Binds the person behind a session token, or the API key, to this transaction. sqlstate is set, and everything else
+/// null, when the credential is not that of a live session or key.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
@@ -66,6 +67,24 @@ pub fn authenticate_request(
         name!(sqlstate, Option<String>),
     ),
 > {
+    let from = Identity {
+        client_ip: client_ip.map(|ip| ip.0).unwrap_or_default(),
+        user_agent: user_agent.unwrap_or_default().to_owned(),
+        request_id: request_id.unwrap_or_default().to_owned(),
+        ..Identity::default()
+    };
+    if let Some(digest) = credential.and_then(|text| credential::digest(Kind::ApiKey, text)) {
+        return TableIterator::once(match api_key::authenticate(&digest, from) {
+            Some(key) => (
+                None,
+                Some(Uuid::from_bytes(key.org_id)),
+                Some(key.role),
+                Some(key.name),
+                None,
+            ),
+            None => (None, None, None, None, Some(error::UNAUTHENTICATED.to_owned())),
+        });
+    }
     let found = credential
         .and_then(|text| credential::digest(Kind::Session, text))
         .and_then(|digest| unscoped(|| find(&digest)));
@@ -79,9 +98,7 @@ pub fn authenticate_request(
         name: found.full_name.clone(),
         role: found.role_name.clone(),
         session_id: Some(*found.session_id.as_bytes()),
-        client_ip: client_ip.map(|ip| ip.0).unwrap_or_default(),
-        user_agent: user_agent.unwrap_or_default().to_owned(),
-        request_id: request_id.unwrap_or_default().to_owned(),
+        ..from
     });
     // SAFETY: a plain global of the process.
     if found.stale && unsafe { !pg_sys::XactReadOnly } {
