@@ -36,7 +36,10 @@ pub fn device_key(key_id: &str) -> Option<Key> {
 /// The key under which secrets of second factors are encrypted, with the id of the master key behind it: the newest,
 /// or the one that `id` names, so that what an older key sealed stays readable after the keys are rotated.
 pub fn second_factor_key(id: Option<&str>) -> Option<(&'static str, Key)> {
-    let (id, master) = keys().ok()?.iter().find(|(held, _)| id.is_none_or(|id| id == held))?;
+    let (id, master) = keys()
+        .ok()?
+        .iter()
+        .find(|(held, _)| id.is_none_or(|id| id == held))?;
     Some((id, expand(master, "totp", "")?))
 }
 

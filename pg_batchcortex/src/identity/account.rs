@@ -115,7 +115,10 @@ pub fn change_own_password(
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 pub fn unlock_account(user_id: Uuid) -> bool {
-    let Some(org_id) = binding::bound().and_then(|bound| bound.org_id()).map(Uuid::from_bytes) else {
+    let Some(org_id) = binding::bound()
+        .and_then(|bound| bound.org_id())
+        .map(Uuid::from_bytes)
+    else {
         return false;
     };
     unscoped(|| {

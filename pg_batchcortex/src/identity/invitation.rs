@@ -128,8 +128,8 @@ fn join(digest: &[u8; 32], joiner: &Joiner<'_>) -> Result<Option<Uuid>, Refusal>
         None => {
             password_policy::acceptable(joiner.password, &[&username, &organisation, joiner.full_name])
                 .map_err(unacceptable)?;
-            let hash =
-                password::hash(joiner.password).unwrap_or_else(|e| error!("hashing the password failed: {e}"));
+            let hash = password::hash(joiner.password)
+                .unwrap_or_else(|e| error!("hashing the password failed: {e}"));
             let id = Spi::get_one_with_args::<Uuid>(
                 "insert into batchcortex.user_account (username, full_name, password_hash) values ($1, $2, $3) returning user_id",
                 &[username.into(), joiner.full_name.into(), hash.into()],

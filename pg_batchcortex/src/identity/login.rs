@@ -1,8 +1,8 @@
 //! Signing in: from a password, and what else an organisation asks for, to a session. Refusals are results, so that the
 //! attempt is recorded.
 
-use super::agreement::{self, Accepted};
 use super::account;
+use super::agreement::{self, Accepted};
 use super::binding::{self, Identity, acting_as};
 use super::credential::{self, Kind};
 use super::password_policy;
@@ -97,7 +97,14 @@ pub fn authenticate_login(
     };
     let from = origin(client_ip, user_agent, request_id);
     TableIterator::once(match unscoped(|| attempt(&offer, from)) {
-        Ending::Session { token, session_id, user_id, place, full_name, expires_at } => (
+        Ending::Session {
+            token,
+            session_id,
+            user_id,
+            place,
+            full_name,
+            expires_at,
+        } => (
             Some("granted".to_owned()),
             Some(token),
             session_id,
@@ -110,12 +117,34 @@ pub fn authenticate_login(
             None,
             None,
         ),
-        Ending::Without(outcome, detail) => {
-            (Some(outcome.to_owned()), None, None, None, None, None, None, None, None, detail, None)
-        }
+        Ending::Without(outcome, detail) => (
+            Some(outcome.to_owned()),
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            detail,
+            None,
+        ),
         Ending::Unacceptable(message) => {
             let sqlstate = Some(error::UNACCEPTABLE.to_owned());
-            (None, None, None, None, None, None, None, None, None, Some(message), sqlstate)
+            (
+                None,
+                None,
+                None,
+                None,
+                None,
+                None,
+                None,
+                None,
+                None,
+                Some(message),
+                sqlstate,
+            )
         }
     })
 }
@@ -143,22 +172,35 @@ pub fn authenticate_enrolment(
 > {
     let from = origin(client_ip, user_agent, request_id);
     let (username, password) = (username.unwrap_or(""), password.unwrap_or(""));
-    TableIterator::once(unscoped(|| match admit(username, password, organisation, &from) {
-        Err(outcome) => (outcome.to_owned(), None, None, None),
-        Ok((person, place, system)) => {
-            let shown = place
-                .second_factor_required
-                .then(|| second_factor::enrol(person.user_id, &person.username))
-                .flatten();
-            let Some(shown) = shown else {
-                // Whoever has a second factor is asked for it: the password alone does not replace it.
-                proof::refused(Some(&person), PURPOSE, &system);
-                return ("refused".to_owned(), None, None, None);
-            };
-            proof::noted(&person, PURPOSE, "second_factor_enrolled", &system);
-            let who = identity(&person, &place, None, &from);
-            acting_as(&who, || record("second_factor.enrolled", "user_account", &person.user_id.to_string()));
-            ("enrolled".to_owned(), Some(shown.uri), Some(shown.secret), Some(shown.recovery_codes))
+    TableIterator::once(unscoped(|| {
+        match admit(username, password, organisation, &from) {
+            Err(outcome) => (outcome.to_owned(), None, None, None),
+            Ok((person, place, system)) => {
+                let shown = place
+                    .second_factor_required
+                    .then(|| second_factor::enrol(person.user_id, &person.username))
+                    .flatten();
+                let Some(shown) = shown else {
+                    // Whoever has a second factor is asked for it: the password alone does not replace it.
+                    proof::refused(Some(&person), PURPOSE, &system);
+                    return ("refused".to_owned(), None, None, None);
+                };
+                proof::noted(&person, PURPOSE, "second_factor_enrolled", &system);
+                let who = identity(&person, &place, None, &from);
+                acting_as(&who, || {
+                    record(
+                        "second_factor.enrolled",
+                        "user_account",
+                        &person.user_id.to_string(),
+                    )
+                });
+                (
+                    "enrolled".to_owned(),
+                    Some(shown.uri),
+                    Some(shown.secret),
+                    Some(shown.recovery_codes),
+                )
+            }
         }
     }))
 }
@@ -187,7 +229,13 @@ fn admit(
         .map(|person| find_places(person.user_id, organisation))
         .unwrap_or_default();
     let org = places.first().map_or(NOBODY, |place| *place.org_id.as_bytes());
-    let system = binding::system(org, "authentication", &from.client_ip, &from.user_agent, &from.request_id);
+    let system = binding::system(
+        org,
+        "authentication",
+        &from.client_ip,
+        &from.user_agent,
+        &from.request_id,
+    );
     match (person, places.len()) {
         (Some(person), 1) if holds => Ok((person, places.remove(0), system)),
         // Which organisation is asked only of someone who has shown the password.
@@ -238,7 +286,13 @@ fn attempt(offer: &Offer<'_>, from: Identity) -> Ending {
     proof::succeeded(&person, PURPOSE, &system);
     if factor == Factor::Confirmed {
         let who = identity(&person, &place, None, &from);
-        acting_as(&who, || record("second_factor.confirmed", "user_account", &person.user_id.to_string()));
+        acting_as(&who, || {
+            record(
+                "second_factor.confirmed",
+                "user_account",
+                &person.user_id.to_string(),
+            )
+        });
     }
     open_session(person, place, offer, &policy, &from)
 }

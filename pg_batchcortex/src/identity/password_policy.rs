@@ -70,8 +70,13 @@ pub fn acceptable(password: &str, names: &[&str]) -> Result<(), String> {
         let why = estimate
             .feedback()
             .and_then(|feedback| feedback.warning())
-            .map_or_else(|| "It is short of surprise.".to_owned(), |warning| warning.to_string());
-        return Err(format!("this password is among those that are guessed first. {why}"));
+            .map_or_else(
+                || "It is short of surprise.".to_owned(),
+                |warning| warning.to_string(),
+            );
+        return Err(format!(
+            "this password is among those that are guessed first. {why}"
+        ));
     }
     Ok(())
 }

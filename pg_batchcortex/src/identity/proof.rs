@@ -1,5 +1,6 @@
 //! One proof of a person, whatever it is for: signing in, elevation, a change of password, a signature. All of them
-//! count towards the same lockout, and each is a row of login_attempt.
+//! count towards the same lockout, and each is a row of login_attempt. Both are rows of the caller's transaction: who
+//! can roll it back, the API's role with SQL of its own, is held by rate limits and not by this.
 
 use super::binding::{self, Identity, acting_as};
 use super::password;
@@ -95,7 +96,11 @@ pub fn refused(person: Option<&Person>, purpose: &str, actor: &Identity) {
             log("account.locked", "user_account", &id);
         }
         if burst {
-            log(&format!("{purpose}.burst"), "client_address", none_as(&actor.client_ip, "local"));
+            log(
+                &format!("{purpose}.burst"),
+                "client_address",
+                none_as(&actor.client_ip, "local"),
+            );
         }
     });
 }
@@ -128,7 +133,11 @@ fn count_failure(user_id: Uuid) -> bool {
                    from batchcortex.user_account a where a.user_id = $1) n
           where u.user_id = $1
          returning u.locked_until is not null",
-        &[user_id.into(), LOCKOUT_FAILURES.get().into(), LOCKOUT_TIME.get().into()],
+        &[
+            user_id.into(),
+            LOCKOUT_FAILURES.get().into(),
+            LOCKOUT_TIME.get().into(),
+        ],
     )
     .unwrap_or_report()
         == Some(true)
@@ -136,10 +145,17 @@ fn count_failure(user_id: Uuid) -> bool {
 
 /// Whether this failure makes the last minute of its address a burst that no attempt has reported yet.
 fn is_burst(client_ip: &str) -> bool {
+    // Two texts, because `is not distinct from` would not use the index.
+    let from_there = if client_ip.is_empty() {
+        "client_ip is null and $1 = ''"
+    } else {
+        "client_ip = $1::inet"
+    };
     Spi::get_one_with_args::<bool>(
-        "select count(*) + 1 >= $2 and not coalesce(bool_or(burst), false) from batchcortex.login_attempt
-          where client_ip is not distinct from nullif($1, '')::inet and result in ('refused', 'locked')
-            and attempted_at > clock_timestamp() - interval '1 minute'",
+        &format!(
+            "select count(*) + 1 >= $2 and not coalesce(bool_or(burst), false) from batchcortex.login_attempt
+              where {from_there} and result in ('refused', 'locked') and attempted_at > clock_timestamp() - interval '1 minute'"
+        ),
         &[client_ip.into(), BURST_FAILURES.get().into()],
     )
     .unwrap_or_report()
@@ -149,7 +165,7 @@ fn is_burst(client_ip: &str) -> bool {
 fn note(person: Option<&Person>, actor: &Identity, purpose: &str, result: &str, burst: bool) {
     Spi::run_with_args(
         "insert into batchcortex.login_attempt (org_id, user_id, purpose, result, burst, client_ip, user_agent)
-         values ($1, $2, $3, $4, $5, nullif($6, '')::inet, nullif($7, ''))",
+         values ($1, $2, $3, $4, $5, nullif($6, '')::inet, nullif(left($7, 500), ''))",
         &[
             Uuid::from_bytes(actor.org_id).into(),
             person.map(|person| person.user_id).into(),
@@ -180,7 +196,10 @@ fn none_as<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 pub fn prove_again(password: Option<&str>, second_factor: Option<&str>, purpose: &str) -> String {
-    let Some(actor) = binding::bound().map(|bound| bound.to_identity()).filter(|actor| actor.kind == "user") else {
+    let Some(actor) = binding::bound()
+        .map(|bound| bound.to_identity())
+        .filter(|actor| actor.kind == "user")
+    else {
         return "refused".to_owned();
     };
     unscoped(|| {
@@ -195,7 +214,11 @@ pub fn prove_again(password: Option<&str>, second_factor: Option<&str>, purpose:
                 succeeded(person, purpose, &actor);
                 if factor == Factor::Confirmed {
                     acting_as(&actor, || {
-                        log("second_factor.confirmed", "user_account", &person.user_id.to_string())
+                        log(
+                            "second_factor.confirmed",
+                            "user_account",
+                            &person.user_id.to_string(),
+                        )
                     });
                 }
                 "granted".to_owned()

@@ -54,7 +54,11 @@ pub fn check(user_id: Uuid, presented: Option<&str>) -> Factor {
         return Factor::Absent;
     };
     let Some(presented) = presented else {
-        return if enrolled.confirmed { Factor::Awaited } else { Factor::Absent };
+        return if enrolled.confirmed {
+            Factor::Awaited
+        } else {
+            Factor::Absent
+        };
     };
     let holds = if totp::looks_like_code(presented) {
         use_code(user_id, &enrolled, presented)
@@ -90,7 +94,11 @@ pub fn enrol(user_id: Uuid, username: &str) -> Option<Shown> {
     )
     .unwrap_or_report();
     let text = totp::base32(secret.as_ref());
-    Some(Shown { uri: totp::uri(&text, username), secret: text, recovery_codes })
+    Some(Shown {
+        uri: totp::uri(&text, username),
+        secret: text,
+        recovery_codes,
+    })
 }
 
 fn use_code(user_id: Uuid, enrolled: &Enrolled, presented: &str) -> bool {
@@ -150,7 +158,10 @@ fn seal(user_id: Uuid, secret: &[u8]) -> Option<(String, Vec<u8>)> {
     let mut nonce = [0u8; NONCE_BYTES];
     random(&mut nonce);
     let cipher = XChaCha20Poly1305::new_from_slice(key.as_ref()).ok()?;
-    let payload = Payload { msg: secret, aad: user_id.as_bytes() };
+    let payload = Payload {
+        msg: secret,
+        aad: user_id.as_bytes(),
+    };
     let ciphertext = cipher.encrypt(&XNonce::from(nonce), payload).ok()?;
     Some((key_id.to_owned(), [nonce.as_slice(), &ciphertext].concat()))
 }
@@ -159,8 +170,14 @@ fn open(user_id: Uuid, key_id: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>
     let (_, key) = keyring::second_factor_key(Some(key_id))?;
     let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_BYTES>()?;
     let cipher = XChaCha20Poly1305::new_from_slice(key.as_ref()).ok()?;
-    let payload = Payload { msg: ciphertext, aad: user_id.as_bytes() };
-    cipher.decrypt(&XNonce::from(*nonce), payload).ok().map(Zeroizing::new)
+    let payload = Payload {
+        msg: ciphertext,
+        aad: user_id.as_bytes(),
+    };
+    cipher
+        .decrypt(&XNonce::from(*nonce), payload)
+        .ok()
+        .map(Zeroizing::new)
 }
 
 /// 80 random bits: too many to try against a stolen hash, few enough to type.
@@ -195,7 +212,11 @@ pub fn enrol_second_factor(
     ),
 > {
     let shown = bound_person().and_then(|user_id| unscoped(|| enrol(user_id, username)));
-    TableIterator::new(shown.into_iter().map(|shown| (shown.uri, shown.secret, shown.recovery_codes)))
+    TableIterator::new(
+        shown
+            .into_iter()
+            .map(|shown| (shown.uri, shown.secret, shown.recovery_codes)),
+    )
 }
 
 /// Confirms an enrolment with its first code. False when there is nothing to confirm or the code is wrong.
@@ -246,5 +267,7 @@ pub fn recovery_codes_left() -> Option<i64> {
 
 fn bound_person() -> Option<Uuid> {
     let bound = binding::bound()?;
-    (bound.kind() == "user").then(|| bound.id().map(Uuid::from_bytes)).flatten()
+    (bound.kind() == "user")
+        .then(|| bound.id().map(Uuid::from_bytes))
+        .flatten()
 }

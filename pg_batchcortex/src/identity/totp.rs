@@ -83,7 +83,9 @@ fn percent_encode(text: &str) -> String {
 /// The one-time password of a secret at a time (seconds since 1970): RFC 6238 with SHA-1 and steps of 30 seconds.
 #[pg_extern(immutable, parallel_safe)]
 pub fn totp_code(secret: &[u8], at: i64, digits: default!(i32, 6)) -> Option<String> {
-    let digits = u32::try_from(digits).ok().filter(|digits| (6..=8).contains(digits))?;
+    let digits = u32::try_from(digits)
+        .ok()
+        .filter(|digits| (6..=8).contains(digits))?;
     code(secret, at.div_euclid(STEP), digits)
 }
 

@@ -50,7 +50,7 @@ select action, actor_name from batchcortex.events_log where org_id = :'org' and 
 set role regress_api;
 begin;
 select count(*) from batchcortex_api.open_request(:'two');
-select outcome from generate_series(1, 5), batchcortex_api.elevate('not the password');
+select outcome from generate_series(1, 5) i, batchcortex_api.elevate('guess number ' || i);
 select outcome from batchcortex_api.elevate('a long enough password');
 rollback;
 -- One's own sessions, and nobody else's without the permission.
@@ -61,9 +61,7 @@ select batchcortex_api.revoke_session(:'second');
 savepoint s;
 select batchcortex_api.revoke_session(:'second');
 rollback to s;
-select batchcortex_api.sessions((select user_id from batchcortex_api.whoami()));
-rollback to s;
-select count(*) from batchcortex_api.sessions(:'olaf_id');
+select count(*) as own from batchcortex_api.sessions(:'olaf_id');
 select batchcortex_api.sessions(gen_random_uuid());
 rollback to s;
 commit;

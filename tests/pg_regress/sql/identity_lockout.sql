@@ -15,6 +15,9 @@ select outcome, user_id as otto_id from batchcortex_api.accept_invitation(:'bci'
 drop role if exists regress_api;
 create role regress_api login in role batchcortex_api;
 set role regress_api;
+show batchcortex.lockout_failures;
+show batchcortex.lockout_time;
+show batchcortex.burst_failures;
 -- Five wrong passwords lock the account; from then on the right one gets the same answer.
 select outcome from batchcortex_api.login(:'otto', 'guess number one', '198.51.100.1');
 select outcome from batchcortex_api.login(:'otto', 'guess number two', '198.51.100.1');
@@ -22,7 +25,7 @@ select outcome from batchcortex_api.login(:'otto', 'guess number three', '198.51
 select outcome from batchcortex_api.login(:'otto', 'guess number four', '198.51.100.1');
 select outcome from batchcortex_api.login(:'otto', 'a long enough password', '198.51.100.1');
 -- The one that held set the count back.
-select outcome from generate_series(1, 5), batchcortex_api.login(:'otto', 'guess number one', '198.51.100.1');
+select outcome from generate_series(1, 5) i, batchcortex_api.login(:'otto', 'guess number ' || i, '198.51.100.1');
 select outcome, token, session_id, user_id, org_id, detail from batchcortex_api.login(:'otto', 'a long enough password', '198.51.100.1');
 select outcome, token, session_id, user_id, org_id, detail from batchcortex_api.login('no-' || :'otto', 'a long enough password', '198.51.100.1');
 reset role;
@@ -30,9 +33,8 @@ select purpose, result, count(*) from batchcortex.login_attempt where user_id = 
 select count(*) as of_nobody from batchcortex.login_attempt where org_id = '00000000-0000-0000-0000-000000000000' and client_ip = '198.51.100.1' and user_id is null;
 select action, count(*), min(actor_kind) as by from batchcortex.events_log where org_id = :'org' and record_id = :'otto_id' and action in ('login.refused', 'account.locked') group by 1 order by 1;
 -- What was typed is nowhere: neither name nor password.
-select count(*) as leaked from batchcortex.login_attempt a where a::text ~ ('guess|password|no-' || :'otto');
+select count(*) as leaked from batchcortex.login_attempt a where a::text ~ ('guess|long enough|no-' || :'otto');
 -- The tenth failure of an address within a minute is a burst, once.
-select outcome from batchcortex_api.login(:'otto', 'x', '198.51.100.1') limit 1;
 select action, record_id, count(*) from batchcortex.events_log where org_id = :'org' and action = 'login.burst' group by 1, 2;
 select outcome from batchcortex_api.login(:'otto', 'x', '198.51.100.1');
 select count(*) as bursts from batchcortex.login_attempt where burst and client_ip = '198.51.100.1';
@@ -45,7 +47,7 @@ select outcome from batchcortex_api.login(:'otto', 'x', '198.51.100.2');
 select failed_attempts, locked_until from batchcortex.user_account where user_id = :'otto_id';
 select outcome from batchcortex_api.login(:'otto', 'a long enough password', '198.51.100.2');
 select failed_attempts, locked_until from batchcortex.user_account where user_id = :'otto_id';
-select outcome from generate_series(1, 5), batchcortex_api.login(:'otto', 'x', '198.51.100.3');
+select outcome from generate_series(1, 5) i, batchcortex_api.login(:'otto', 'x' || i, '198.51.100.3');
 select locked_until > now() + interval '14 minutes' as a_quarter from batchcortex.user_account where user_id = :'otto_id';
 -- An administrator unlocks, with a reason; an operator cannot, nor an administrator of elsewhere.
 set role regress_api;
@@ -84,6 +86,16 @@ begin;
 select count(*) from batchcortex_api.open_request(:'other');
 select batchcortex_api.unlock_user(:'otto_id', 'not mine');
 rollback;
+-- Number and duration are settings; a duration of nothing waits for an administrator.
+alter system set batchcortex.lockout_failures = 3;
+alter system set batchcortex.lockout_time = 0;
+select pg_reload_conf(), pg_sleep(1);
+show batchcortex.lockout_failures;
+select outcome from generate_series(1, 3) i, batchcortex_api.login('x' || :'lena', 'guess number ' || i, '198.51.100.8');
+select locked_until from batchcortex.user_account where username = 'x' || :'lena';
+alter system reset batchcortex.lockout_failures;
+alter system reset batchcortex.lockout_time;
+select pg_reload_conf(), pg_sleep(1);
 -- An unknown name, a wrong password and a locked account take about the same time: the least of five tries each, within a factor of two.
 create function pg_temp.least_time(username text) returns double precision language plpgsql as $$
 declare

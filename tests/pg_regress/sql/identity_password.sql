@@ -54,7 +54,7 @@ select batchcortex_api.change_password('seven slow boats at noon', 'größer als
 commit;
 reset role;
 -- As many as the policy looks at are kept besides the present one, hashed, and none when it looks at none.
-select count(*), bool_and(password_hash like '$argon2id$%') as argon2id from batchcortex.password_history h join batchcortex.user_account u using (user_id) where username = :'petra';
+select count(*), bool_and(h.password_hash like '$argon2id$%') as argon2id from batchcortex.password_history h join batchcortex.user_account u using (user_id) where username = :'petra';
 begin;
 select count(*) from batchcortex_api.open_request(:'bcs');
 select batchcortex_api.set_policy();
