@@ -108,9 +108,17 @@ fn use_code(user_id: Uuid, enrolled: &Enrolled, presented: &str) -> bool {
     let Some(step) = totp::accepted_step(&secret, presented, enrolled.now, enrolled.last_step) else {
         return false;
     };
+    // A secret that an older key sealed moves to the newest one, so that old keys can be retired.
+    let newest = keyring::second_factor_key(None).map(|(id, _)| id);
+    let resealed = (newest != Some(enrolled.key_id.as_str()))
+        .then(|| seal(user_id, &secret))
+        .flatten();
+    let (key_id, sealed) = resealed.unzip();
     Spi::run_with_args(
-        "update batchcortex.totp set last_step = $2, confirmed_at = coalesce(confirmed_at, clock_timestamp()) where user_id = $1",
-        &[user_id.into(), step.into()],
+        "update batchcortex.totp
+            set last_step = $2, confirmed_at = coalesce(confirmed_at, clock_timestamp()), key_id = coalesce($3, key_id), sealed = coalesce($4, sealed)
+          where user_id = $1",
+        &[user_id.into(), step.into(), key_id.into(), sealed.into()],
     )
     .unwrap_or_report();
     true

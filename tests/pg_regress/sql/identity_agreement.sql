@@ -57,6 +57,13 @@ select outcome from batchcortex_api.login(:'ole', 'a long enough password');
 reset role;
 select case user_id when :'ole_id' then 'Ole' else 'Anna' end as who, kind, version from batchcortex.agreement_acceptance where org_id = :'org' order by 1, 2, 3;
 select action, actor_name, record_id from batchcortex.events_log where org_id = :'org' and action like 'agreement.%' order by recorded_at, record_id;
+-- The DBA publishes before the first administrator joins: not even that one gets in without.
+select org_id as new_org, invitation as bci from batchcortex.create_organisation('Agreement first ' || gen_random_uuid(), 'x' || :'anna') \gset
+select batchcortex.publish_agreement(:'new_org', 'terms', '1', 'Be careful.');
+select batchcortex.publish_agreement(gen_random_uuid(), 'terms', '1', 'Be careful.');
+select outcome from batchcortex_api.accept_invitation(:'bci', 'Anna', 'a long enough password');
+select outcome from batchcortex_api.accept_invitation(:'bci', 'Anna', 'a long enough password', accepted_terms => '1');
+select action, actor_kind from batchcortex.events_log where org_id = :'new_org' order by recorded_at;
 update batchcortex.agreement set content = 'x' where org_id = :'org';
 delete from batchcortex.agreement_acceptance where org_id = :'org';
 drop role regress_api;
