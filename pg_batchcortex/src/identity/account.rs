@@ -35,6 +35,20 @@ pub fn may_become(person: &Person, new: &str, policy: &Policy) -> Result<(), Str
     Ok(())
 }
 
+/// Hashes a password that has just been proven anew when the parameters were changed since: accounts would differ in
+/// strength, and in the time that a refusal takes.
+pub fn refresh_hash(person: &Person, proven: &str) {
+    if !password::is_outdated(&person.password_hash) {
+        return;
+    }
+    let hash = password::hash(proven).unwrap_or_else(|e| error!("hashing the password failed: {e}"));
+    Spi::run_with_args(
+        "update batchcortex.user_account set password_hash = $2 where user_id = $1",
+        &[person.user_id.into(), hash.into()],
+    )
+    .unwrap_or_report();
+}
+
 /// Sets the password, ends the person's sessions in every organisation but `keep`, and records it in the organisation
 /// that is bound. Hashes of earlier passwords are kept only where a policy looks at them, and no more than it looks at.
 pub fn replace_password(person: &Person, new: &str, policy: &Policy, keep: Option<Uuid>) {

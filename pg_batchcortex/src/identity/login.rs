@@ -307,8 +307,9 @@ fn open_session(
     let token = credential::generate(Kind::Session);
     let digest = credential::digest(Kind::Session, &token).unwrap_or_default();
     let who = identity(&person, &place, None, from);
-    if let Some(new) = offer.new_password {
-        acting_as(&who, || account::replace_password(&person, new, policy, None));
+    match offer.new_password {
+        Some(new) => acting_as(&who, || account::replace_password(&person, new, policy, None)),
+        None => account::refresh_hash(&person, offer.password),
     }
     let (session_id, expires_at) = Spi::get_two_with_args::<Uuid, TimestampWithTimeZone>(
         "insert into batchcortex.session (org_id, user_id, token_sha256, expires_at, idle_minutes, client_ip, user_agent)

@@ -30,16 +30,31 @@ pub fn hash(password: &str) -> Result<String, String> {
 
 /// Whether `password` is the one behind `stored`, with the parameters that `stored` names.
 pub fn verify(password: &str, stored: &str) -> bool {
-    password.len() <= LONGEST
-        && PasswordHash::new(stored).is_ok_and(|stored| {
-            Argon2::default()
-                .verify_password(password.as_bytes(), &stored)
-                .is_ok()
-        })
+    if password.len() > LONGEST {
+        // A quick answer here would tell that the account exists.
+        spend(password);
+        return false;
+    }
+    PasswordHash::new(stored).is_ok_and(|stored| {
+        Argon2::default()
+            .verify_password(password.as_bytes(), &stored)
+            .is_ok()
+    })
 }
 
 /// Takes as long as [`verify`] on a stored hash: what an unknown user name costs, so that the time of the answer does
 /// not tell which names exist.
 pub fn spend(password: &str) {
-    let _ = std::hint::black_box(hash(password.get(..LONGEST).unwrap_or(password)));
+    let password = if password.len() > LONGEST { "" } else { password };
+    let _ = std::hint::black_box(hash(password));
+}
+
+/// Whether `stored` was made with other parameters than those set now.
+pub fn is_outdated(stored: &str) -> bool {
+    PasswordHash::new(stored)
+        .ok()
+        .and_then(|stored| Params::try_from(&stored).ok())
+        .is_none_or(|made| {
+            made.m_cost() != ARGON2_MEMORY.get() as u32 || made.t_cost() != ARGON2_PASSES.get() as u32
+        })
 }

@@ -97,19 +97,20 @@ alter system reset batchcortex.lockout_failures;
 alter system reset batchcortex.lockout_time;
 select pg_reload_conf(), pg_sleep(1);
 -- An unknown name, a wrong password and a locked account take about the same time: the least of five tries each, within a factor of two.
-create function pg_temp.least_time(username text) returns double precision language plpgsql as $$
+create function pg_temp.least_time(username text, password text) returns double precision language plpgsql as $$
 declare
     begun timestamptz;
     least_seconds double precision := 'infinity';
 begin
     for i in 1 .. 5 loop
         begun := clock_timestamp();
-        perform batchcortex_api.login(username, 'not the password', '198.51.100.9');
+        perform batchcortex_api.login(username, password, '198.51.100.9');
         least_seconds := least(least_seconds, extract(epoch from clock_timestamp() - begun));
         update batchcortex.user_account u set failed_attempts = 0 where u.username = least_time.username;
     end loop;
     return least_seconds;
 end $$;
-select locked / wrong between 0.5 and 2 as locked, unknown / wrong between 0.5 and 2 as unknown
-  from (select pg_temp.least_time(:'otto') as locked, pg_temp.least_time('no-' || :'otto') as unknown, pg_temp.least_time(:'lena') as wrong) t;
+select locked / wrong between 0.5 and 2 as locked, unknown / wrong between 0.5 and 2 as unknown, too_long / wrong between 0.5 and 2 as too_long
+  from (select pg_temp.least_time(:'otto', 'not the password') as locked, pg_temp.least_time('no-' || :'otto', 'not the password') as unknown,
+               pg_temp.least_time(:'lena', 'not the password') as wrong, pg_temp.least_time(:'lena', repeat('x', 2000)) as too_long) t;
 drop role regress_api;

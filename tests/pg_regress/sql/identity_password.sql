@@ -62,4 +62,14 @@ select batchcortex_api.change_password('größer als der Mond ist 月', 'copper 
 commit;
 select count(*) from batchcortex.password_history h join batchcortex.user_account u using (user_id) where username = :'petra';
 select count(*) as changes from batchcortex.events_log where org_id = :'org' and action = 'password.changed';
+-- When the parameters of Argon2id are raised, the next sign-in hashes anew.
+alter system set batchcortex.argon2_passes = 3;
+select pg_reload_conf(), pg_sleep(1);
+select outcome from batchcortex_api.login(:'petra', 'not the password');
+select password_hash like '$argon2id$v=19$m=19456,t=2,p=1$%' as old from batchcortex.user_account where username = :'petra';
+select outcome from batchcortex_api.login(:'petra', 'copper kettle by the gate');
+select password_hash like '$argon2id$v=19$m=19456,t=3,p=1$%' as new from batchcortex.user_account where username = :'petra';
+alter system reset batchcortex.argon2_passes;
+select pg_reload_conf(), pg_sleep(1);
+select outcome from batchcortex_api.login(:'petra', 'copper kettle by the gate');
 drop role regress_api;
