@@ -13,7 +13,8 @@ const QUERY: &str = "
         union
         select c.oid, c.relispartition, c.oid, false
           from pg_class c
-         where c.oid in (to_regclass('batchcortex.ledger_checkpoint'), to_regclass('batchcortex.ingest_receipt'))
+         where c.oid in (to_regclass('batchcortex.ledger_checkpoint'), to_regclass('batchcortex.ingest_receipt'),
+                         to_regclass('batchcortex.login_attempt'), to_regclass('batchcortex.agreement'), to_regclass('batchcortex.agreement_acceptance'))
     ), tree as (
         select relid, root, is_source, false as child from source
         union all
