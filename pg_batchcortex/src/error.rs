@@ -16,6 +16,8 @@ pub struct Refusal {
     pub message: String,
     /// What to do about it.
     pub hint: Option<&'static str>,
+    /// For programs: the seconds to wait.
+    pub detail: Option<String>,
 }
 
 impl Refusal {
@@ -25,7 +27,14 @@ impl Refusal {
             sqlstate,
             message: message.into(),
             hint: None,
+            detail: None,
         }
+    }
+
+    /// Says what a program acts upon.
+    pub fn detail(mut self, detail: String) -> Self {
+        self.detail = Some(detail);
+        self
     }
 
     /// Says what to do.
@@ -63,6 +72,8 @@ pub const FUTURE: &str = "BC425";
 pub const UNKNOWN_BATCH: &str = "BC426";
 /// The value is not of the tag's type.
 pub const TYPE_MISMATCH: &str = "BC427";
+/// More requests than the limit; DETAIL holds the seconds to wait.
+pub const RATE_LIMITED: &str = "BC429";
 /// The request signature is missing, malformed or wrong.
 pub const BAD_SIGNATURE: &str = "BC430";
 /// The request was signed too long ago, or ahead of time.
@@ -114,6 +125,9 @@ fn error_data(refusal: &Refusal) -> *mut pg_sys::ErrorData {
         (*data).message = copy(&refusal.message);
         if let Some(hint) = refusal.hint {
             (*data).hint = copy(hint);
+        }
+        if let Some(detail) = &refusal.detail {
+            (*data).detail = copy(detail);
         }
         data
     }

@@ -2,6 +2,7 @@
 //!
 //! One capability, one module, one SQL file of the same name under `sql/functions` and `sql/migrations`.
 
+mod access; // budgets of requests, organisations of an auditor
 mod error; // SQLSTATEs of class BC and how they are raised
 mod event; // audit trail: who, what, when, from where
 mod health; // what is up, for load balancers and people
@@ -20,9 +21,11 @@ pgrx::pg_module_magic!(name, version);
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::define();
+    identity::log_redaction::install();
     if settings::preloading() {
         keyring::prepare();
         ledger::worker::register();
+        access::rate_limit::register();
     }
 }
 
@@ -36,7 +39,6 @@ pgrx::extension_sql_file!(
     "../../sql/functions/identity.sql",
     name = "identity",
     requires = [
-        identity::request::authenticate_request,
         identity::login::authenticate_login,
         identity::invitation::generate_invitation,
         identity::invitation::redeem_invitation,
@@ -45,6 +47,26 @@ pgrx::extension_sql_file!(
         identity::binding::current_role_name,
         identity::binding::current_session_id
     ]
+);
+pgrx::extension_sql_file!(
+    "../../sql/functions/permission.sql",
+    name = "permission",
+    requires = [
+        "identity",
+        access::actor::current_actor_name,
+        access::rate_limit::spend_budget,
+        access::rate_limit::budget_table
+    ]
+);
+pgrx::extension_sql_file!(
+    "../../sql/functions/auditor.sql",
+    name = "auditor",
+    requires = ["permission", access::auditor::auditor_organisations]
+);
+pgrx::extension_sql_file!(
+    "../../sql/functions/access_register.sql",
+    name = "access_register",
+    requires = ["auditor"]
 );
 pgrx::extension_sql_file!(
     "../../sql/functions/identity_session.sql",

@@ -13,6 +13,7 @@ const STEPS: &[(&str, &str)] = &[
         include_str!("../../sql/migrations/0005_telemetry.sql"),
     ),
     ("people", include_str!("../../sql/migrations/0006_people.sql")),
+    ("access", include_str!("../../sql/migrations/0007_access.sql")),
 ];
 
 /// Steps of this library, in order: number from 1, name, SQL statements, SHA-256 of the statements.

@@ -6,6 +6,14 @@ use std::ffi::{CStr, CString};
 
 /// How long the sealer waits between two passes, in milliseconds.
 pub static SEAL_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(1000);
+/// Attempts a minute to prove who one is, of one address and of one user name; 0 for no limit.
+pub static RATE_AUTHENTICATION: GucSetting<i32> = GucSetting::<i32>::new(10);
+/// Attempts a minute to sign, of one person; 0 for no limit.
+pub static RATE_SIGN_OFF: GucSetting<i32> = GucSetting::<i32>::new(5);
+/// Requests a minute of one person; 0 for no limit.
+pub static RATE_GENERAL: GucSetting<i32> = GucSetting::<i32>::new(100);
+/// Requests a minute of one API key; 0 for no limit.
+pub static RATE_API_KEY: GucSetting<i32> = GucSetting::<i32>::new(60);
 /// The key file; relative names are under the data directory.
 pub static KEY_FILE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"pg_batchcortex.keys"));
@@ -50,6 +58,39 @@ pub fn define() {
         GucContext::Sighup,
         GucFlags::UNIT_MS,
     );
+    // Superusers may set these for a session, and so for a database or a role: bulk loads, tests. The API's login may not.
+    for (name, about, setting) in [
+        (
+            c"batchcortex.rate_authentication",
+            c"Attempts a minute to prove who one is, of one address and of one user name; 0 for no limit.",
+            &RATE_AUTHENTICATION,
+        ),
+        (
+            c"batchcortex.rate_sign_off",
+            c"Attempts a minute to sign, of one person; 0 for no limit.",
+            &RATE_SIGN_OFF,
+        ),
+        (
+            c"batchcortex.rate_general",
+            c"Requests a minute of one person; 0 for no limit.",
+            &RATE_GENERAL,
+        ),
+        (
+            c"batchcortex.rate_api_key",
+            c"Requests a minute of one API key; 0 for no limit.",
+            &RATE_API_KEY,
+        ),
+    ] {
+        number(
+            name,
+            about,
+            setting,
+            0,
+            60_000,
+            GucContext::Suset,
+            GucFlags::default(),
+        );
+    }
     number(
         c"batchcortex.clock_ahead",
         c"How far ahead of the server's clock the source time of a sample may be.",
@@ -147,7 +188,10 @@ pub fn define() {
             c"Set by open_request and its kin alone; SET, set_config and ALTER ROLE are refused to everyone.",
             &IDENTITY,
             GucContext::Suset,
-            GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE | GucFlags::SUPERUSER_ONLY,
+            GucFlags::NO_SHOW_ALL
+                | GucFlags::NO_RESET_ALL
+                | GucFlags::DISALLOW_IN_FILE
+                | GucFlags::SUPERUSER_ONLY,
             Some(binding::check_identity),
             None,
             None,

@@ -31,12 +31,14 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     now_state text;
+    owner uuid;
 begin
     perform batchcortex.require_permission('batch.run');
-    select b.state into now_state from batchcortex.batch b where b.org_id = batchcortex.current_org_id() and b.batch_id = id for update;
+    select b.state, b.created_by into now_state, owner from batchcortex.batch b where b.org_id = batchcortex.current_org_id() and b.batch_id = id for update;
     if not found then
         raise exception 'unknown batch' using errcode = 'BC404';
     end if;
+    perform batchcortex.require_permission('batch.run', owner);
     if now_state <> from_state then
         raise exception 'the batch is %, it must be % for this', now_state, from_state using errcode = 'BC409';
     end if;

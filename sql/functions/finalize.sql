@@ -13,7 +13,8 @@ begin
             execute format('alter function %s owner to batchcortex_owner', f.signature);
             execute format('grant execute on function %s to batchcortex_api', f.signature);
         elsif f.proname not in ('migrate', 'migrations', 'isolate', 'make_append_only', 'make_leaves', 'make_partitions', 'create_organisation',
-                             'set_user_state', 'deactivate_user', 'reactivate_user', 'reset_second_factor') then
+                               'open_to_auditors', 'grant_auditor', 'revoke_auditor',
+                               'set_user_state', 'deactivate_user', 'reactivate_user', 'reset_second_factor') then
             execute format('grant execute on routine %s to batchcortex_owner', f.signature);
         end if;
     end loop;
@@ -27,5 +28,5 @@ grant execute on function
     batchcortex.inclusion_proof(uuid, bigint, bigint), batchcortex.make_inclusion_proof(uuid, bigint, bigint),
     batchcortex.consistency_proof(uuid, bigint, bigint), batchcortex.make_consistency_proof(uuid, bigint, bigint),
     batchcortex.verify_inclusion(bigint, bigint, bytea, bytea[], bytea), batchcortex.verify_consistency(bigint, bigint, bytea, bytea, bytea[]),
-    batchcortex.seal(), batchcortex.request_seal(), batchcortex.health()
+    batchcortex.seal(), batchcortex.request_seal(), batchcortex.health(), batchcortex.auditor_organisations()
     to batchcortex_auditor;

@@ -1,31 +1,6 @@
 -- Joining and signing in, as the API sees it. The credential checks themselves are in Rust (identity module): they look rows up
 -- before any organisation is bound, which no function in SQL may do.
 
-create function batchcortex.require_permission(permission text) returns void
-language plpgsql stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if batchcortex.current_org_id() is null then
-        raise exception 'not authenticated' using errcode = 'BC401', hint = 'Call open_request with a valid credential first, in the same transaction.';
-    end if;
-    if not batchcortex.has_permission(permission) then
-        raise exception 'the role % lacks the permission %', batchcortex.current_role_name(), permission using errcode = 'BC403';
-    end if;
-end
-$$;
-comment on function batchcortex.require_permission(text) is 'Raises BC401 without a bound identity and BC403 without the permission.';
-
-create function batchcortex.has_permission(permission text) returns boolean
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select exists (select from batchcortex.role_permission p
-                    where p.role_name = batchcortex.current_role_name() and p.permission = has_permission.permission)
-       and coalesce(permission = any (batchcortex.current_scopes()), true)
-$$;
-comment on function batchcortex.has_permission(text) is 'Whether the role bound to the transaction has the permission and, for an API key, its scopes name it; false without an identity.';
-
 create function batchcortex.require_rows(max_rows integer, most integer) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -90,23 +65,13 @@ $$;
 comment on function batchcortex.create_organisation(text, text, text) is
 'For the DBA: creates an organisation and the invitation of its first administrator. The invitation (bci_…) is shown once, holds for seven days and for one use. Errors: BC422 bad name or time zone, BC409 name taken.';
 
-create function batchcortex_api.open_request(credential text, client_ip inet default null, user_agent text default null, request_id text default null)
-returns table (user_id uuid, org_id uuid, role_name text, full_name text)
-language plpgsql security definer
+create function batchcortex_api.open_request(credential text, client_ip inet default null, user_agent text default null, request_id text default null,
+    out user_id uuid, out org_id uuid, out role_name text, out full_name text)
+language c volatile security definer
 set search_path = pg_catalog, pg_temp
-as $$
-declare
-    bound record;
-begin
-    select * into bound from batchcortex.authenticate_request(credential, client_ip, user_agent, request_id);
-    if bound.sqlstate is not null then
-        raise exception 'not authenticated' using errcode = bound.sqlstate;
-    end if;
-    return query select bound.user_id, bound.org_id, bound.role_name, bound.full_name;
-end
-$$;
+as 'MODULE_PATHNAME', 'bind_request';
 comment on function batchcortex_api.open_request(text, inet, text, text) is
-'Binds user, organisation and role of a session (bcs_…) or an API key (bck_…) to this transaction; the binding ends with it. For a key user_id is null and full_name is its name. Errors: BC401 for any credential that is unknown, expired, revoked or of a deactivated user, with one and the same message.';
+'Binds user, organisation and role of a session (bcs_…) or an API key (bck_…) to this transaction; the binding ends with it. For a key user_id is null and full_name is its name. Errors: BC401 for any credential that is unknown, expired, revoked or of a deactivated user, with one and the same message; BC429 after too many requests of the person or key, DETAIL the seconds to wait.';
 
 create function batchcortex_api.login(username text, password text, client_ip inet default null, user_agent text default null,
                                       request_id text default null, organisation uuid default null, second_factor text default null)
@@ -118,7 +83,7 @@ as $$
       from batchcortex.authenticate_login(username, password, client_ip, user_agent, request_id, organisation, second_factor, null, null, null, null) a
 $$;
 comment on function batchcortex_api.login(text, text, inet, text, text, uuid, text) is
-'Checks a password (Argon2id), and the second factor where one is enrolled, and opens a session: outcome ''granted''. The token (bcs_…) is shown once; only its SHA-256 is stored. A refusal is a result (''refused''), not an error, so that the attempt is recorded; unknown user, wrong password, wrong code, locked and deactivated account get the same answer. After the right password: ''organisation_required'' (name one), ''password_expired'' (call replace_password), ''acceptance_required'' (call accept_agreements; detail lists kind, version and content), ''enrolment_required'' (call enrol_second_factor_at_login), ''second_factor'' (call again with a TOTP or recovery code).';
+'Checks a password (Argon2id), and the second factor where one is enrolled, and opens a session: outcome ''granted''. The token (bcs_…) is shown once; only its SHA-256 is stored. A refusal is a result (''refused''), not an error, so that the attempt is recorded; unknown user, wrong password, wrong code, locked and deactivated account get the same answer. ''limited'': too many attempts of the address or the user name, wait_seconds until the next. After the right password: ''organisation_required'' (name one), ''password_expired'' (call replace_password), ''acceptance_required'' (call accept_agreements; detail lists kind, version and content), ''enrolment_required'' (call enrol_second_factor_at_login), ''second_factor'' (call again with a TOTP or recovery code).';
 
 create function batchcortex_api.replace_password(username text, password text, new_password text, client_ip inet default null, user_agent text default null,
     request_id text default null, organisation uuid default null, second_factor text default null, accepted_terms text default null,
@@ -199,6 +164,9 @@ declare
 begin
     select * into answer from batchcortex.redeem_invitation(invitation, full_name, password, client_ip, user_agent, request_id,
         accepted_terms, accepted_privacy, accepted_accountability);
+    if answer.sqlstate = 'BC429' then
+        raise exception 'too many attempts' using errcode = answer.sqlstate, detail = answer.detail;
+    end if;
     if answer.sqlstate is not null then
         raise exception '%', answer.detail using errcode = answer.sqlstate;
     end if;
@@ -206,13 +174,12 @@ begin
 end
 $$;
 comment on function batchcortex_api.accept_invitation(text, text, text, inet, text, text, text, text, text) is
-'Creates the account that an invitation stands for, and keeps which versions of the organisation''s agreements were accepted (invitation_agreements lists them). outcome ''joined'', or ''refused'' for an invitation that is unknown, used or expired. Errors: BC422 name or password not acceptable, or a present agreement not accepted.';
+'Creates the account that an invitation stands for, and keeps which versions of the organisation''s agreements were accepted (invitation_agreements lists them). outcome ''joined'', or ''refused'' for an invitation that is unknown, used or expired. Errors: BC422 name or password not acceptable, or a present agreement not accepted; BC429 too many attempts of the address, DETAIL the seconds to wait.';
 
 comment on function batchcortex.current_org_id() is 'Organisation bound to this transaction; null without one. Every row-level policy compares with it.';
 comment on function batchcortex.current_user_id() is 'Person bound to this transaction; null for devices, for the system and without an identity.';
 comment on function batchcortex.current_role_name() is 'Role bound to this transaction; null without an identity.';
 comment on function batchcortex.current_session_id() is 'Session bound to this transaction; null for devices, for the system and without an identity.';
-comment on function batchcortex.authenticate_request(text, inet, text, text) is 'Behind batchcortex_api.open_request: binds the identity of a session token or API key; sqlstate is set when there is none.';
 comment on function batchcortex.authenticate_login(text, text, inet, text, text, uuid, text, text, text, text, text) is 'Behind batchcortex_api.login, accept_agreements and replace_password; sqlstate is set when the new password is not acceptable.';
 comment on function batchcortex.generate_invitation() is 'A new invitation token (bci_ and 64 hex digits from the operating system''s generator).';
 comment on function batchcortex.redeem_invitation(text, text, text, inet, text, text, text, text, text) is 'Behind batchcortex_api.accept_invitation; sqlstate is set when name or password are not acceptable.';

@@ -8,15 +8,44 @@ as $$
 begin
     execute format('alter table %s owner to batchcortex_owner', relation);
     execute format('revoke all on table %s from public', relation);
-    execute format('grant select on table %s to batchcortex_auditor', relation);
     execute format('alter table %s enable row level security', relation);
     -- FORCE: the owner runs the API's functions, and must be held by the policy like everyone else.
     execute format('alter table %s force row level security', relation);
     execute format('create policy organisation on %s to batchcortex_owner using (org_id = batchcortex.current_org_id()) with check (org_id = batchcortex.current_org_id())', relation);
+    perform batchcortex.open_to_auditors(relation);
 end
 $$;
 comment on function batchcortex.isolate(regclass) is
-'Puts a table under the one scoping rule: rows of the organisation bound to the transaction, for the owner too.';
+'Puts a table under the one scoping rule: rows of the organisation bound to the transaction, for the owner too; auditors read the organisations granted to their login.';
+
+create function batchcortex.open_to_auditors(relation regclass) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    secrets boolean;
+    others text;
+begin
+    -- Auditors have no use for what credentials are checked against, hashed or not.
+    select coalesce(bool_or(secret), false), string_agg(quote_ident(attname), ', ' order by attnum) filter (where not secret)
+      into secrets, others
+      from (select a.attname, a.attnum, a.attname ~ '(token|password|secret|code).*(sha256|hash)|secret|password' as secret
+              from pg_attribute a where a.attrelid = relation and a.attnum > 0 and not a.attisdropped) c;
+    execute format('revoke all on table %s from batchcortex_auditor', relation);
+    if secrets then
+        execute format('grant select (%s) on table %s to batchcortex_auditor', others, relation);
+    else
+        execute format('grant select on table %s to batchcortex_auditor', relation);
+    end if;
+    if exists (select from pg_policy p where p.polrelid = relation and p.polname = 'auditor') then
+        execute format('drop policy auditor on %s', relation);
+    end if;
+    -- In a sub-select, so that it is asked once a query and becomes an index condition.
+    execute format('create policy auditor on %s for select to batchcortex_auditor using (org_id = any ((select batchcortex.auditor_organisations())::uuid[]))', relation);
+end
+$$;
+comment on function batchcortex.open_to_auditors(regclass) is
+'Lets batchcortex_auditor read the rows of organisations granted to the login of the session, without columns that hold secrets or their hashes.';
 
 create function batchcortex.make_append_only(relation regclass) returns void
 language plpgsql

@@ -18,7 +18,8 @@ begin
             using errcode = 'BC503', hint = 'Create the database with ENCODING ''UTF8''.';
     end if;
     -- Two migrations at once would see each other's half; the second waits and then finds nothing to do.
-    perform pg_advisory_xact_lock(hashtextextended('batchcortex.migrate', 0));
+    -- Not an advisory lock, which anyone could hold; this mode takes a privilege that only superusers have.
+    lock table pg_catalog.pg_extension in share row exclusive mode;
 
     create table if not exists batchcortex.schema_migration (
         version integer primary key,

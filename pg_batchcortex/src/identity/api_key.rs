@@ -4,6 +4,8 @@ use super::binding::{self, Identity};
 use super::credential::{self, Kind};
 use super::request::LAST_SEEN_SECONDS;
 use super::unscoped::unscoped;
+use crate::access::rate_limit::{self, Budget};
+use crate::error::{self, Refusal};
 use pgrx::datum::Uuid;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
@@ -32,16 +34,23 @@ pub fn generate_api_key() -> String {
     credential::generate(Kind::ApiKey).to_string()
 }
 
-/// Binds the key to this transaction and gives back who it is; none for a key that is unknown, revoked or expired.
-pub fn authenticate(digest: &[u8; 32], from: Identity) -> Option<Identity> {
-    let (key, stale) = unscoped(|| find(digest, from))?;
+/// Binds the key to this transaction and gives back who it is.
+///
+/// # Errors
+/// BC401 for a key that is unknown, revoked or expired; BC429 when it has spent its budget of requests.
+pub fn authenticate(digest: &[u8; 32], from: Identity) -> Result<Identity, Refusal> {
+    let (key, stale) = unscoped(|| find(digest, from))
+        .ok_or_else(|| Refusal::new(error::UNAUTHENTICATED, "not authenticated"))?;
+    rate_limit::spend(Budget::ApiKey, &key.id.unwrap_or_default()).map_err(|exceeded| {
+        Refusal::new(error::RATE_LIMITED, "too many requests").detail(exceeded.wait_seconds.to_string())
+    })?;
     binding::bind(&key);
     // SAFETY: a plain global of the process.
     if stale && unsafe { !pg_sys::XactReadOnly } {
         let (org_id, key_id) = (Uuid::from_bytes(key.org_id), key.id.map(Uuid::from_bytes));
-        Spi::run_with_args(USED_SQL, &[org_id.into(), key_id.into()]).unwrap_or_report();
+        unscoped(|| Spi::run_with_args(USED_SQL, &[org_id.into(), key_id.into()]).unwrap_or_report());
     }
-    Some(key)
+    Ok(key)
 }
 
 fn find(digest: &[u8; 32], from: Identity) -> Option<(Identity, bool)> {

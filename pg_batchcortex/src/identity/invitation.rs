@@ -1,6 +1,7 @@
 //! Joining: an invitation becomes an account and a membership.
 
 use super::agreement::{self, Accepted};
+use super::attempt_budget;
 use super::binding::{self, Identity, acting_as};
 use super::credential::{self, Kind};
 use super::password;
@@ -26,7 +27,8 @@ struct Joiner<'a> {
     from: Identity,
 }
 
-/// Redeems an invitation. sqlstate is set when the input is not acceptable; outcome is 'joined' or 'refused' else.
+/// Redeems an invitation. sqlstate is set when the input is not acceptable, or after too many attempts (detail: the
+/// seconds to wait); outcome is 'joined' or 'refused' else.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::too_many_arguments, clippy::type_complexity)]
@@ -64,6 +66,11 @@ pub fn redeem_invitation(
             ..Identity::default()
         },
     };
+    if let Err(exceeded) = attempt_budget::spend("", &joiner.from) {
+        let sqlstate = error::RATE_LIMITED.to_owned();
+        let wait = exceeded.wait_seconds.to_string();
+        return TableIterator::once((None, None, Some(sqlstate), Some(wait)));
+    }
     let joined = acceptable(joiner.full_name, joiner.password).and_then(|()| {
         match invitation.and_then(|text| credential::digest(Kind::Invitation, text)) {
             Some(digest) => unscoped(|| join(&digest, &joiner)),

@@ -3,6 +3,7 @@
 
 use super::account;
 use super::agreement::{self, Accepted};
+use super::attempt_budget;
 use super::binding::{self, Identity, acting_as};
 use super::credential::{self, Kind};
 use super::password_policy;
@@ -96,6 +97,13 @@ pub fn authenticate_login(
         new_password,
     };
     let from = origin(client_ip, user_agent, request_id);
+    if let Err(exceeded) = attempt_budget::spend(offer.username, &from) {
+        let outcome = Some("limited".to_owned());
+        let wait = Some(exceeded.wait_seconds);
+        return TableIterator::once((
+            outcome, None, None, None, None, None, None, None, wait, None, None,
+        ));
+    }
     TableIterator::once(match unscoped(|| attempt(&offer, from)) {
         Ending::Session {
             token,
@@ -172,6 +180,9 @@ pub fn authenticate_enrolment(
 > {
     let from = origin(client_ip, user_agent, request_id);
     let (username, password) = (username.unwrap_or(""), password.unwrap_or(""));
+    if attempt_budget::spend(username, &from).is_err() {
+        return TableIterator::once(("limited".to_owned(), None, None, None));
+    }
     TableIterator::once(unscoped(|| {
         match admit(username, password, organisation, &from) {
             Err(outcome) => (outcome.to_owned(), None, None, None),

@@ -3,9 +3,11 @@
 pub mod account; // change of password, unlocking
 pub mod agreement; // terms, privacy notice, accountability statement
 pub mod api_key; // programs
+pub mod attempt_budget; // how often a proof may be tried
 pub mod binding; // the setting that only the extension can write
 pub mod credential; // opaque tokens
 pub mod invitation; // joining
+pub mod log_redaction; // credentials stay out of the log
 pub mod login; // password to session
 pub mod password; // Argon2id
 pub mod password_policy; // which passwords are acceptable, and how long

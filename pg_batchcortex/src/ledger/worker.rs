@@ -348,17 +348,12 @@ pub extern "C-unwind" fn batchcortex_sealer(argument: pg_sys::Datum) {
 
 fn seal_once(database: u32) -> usize {
     let sealed = BackgroundWorker::transaction(|| {
-        let free = "select pg_try_advisory_xact_lock(hashtextextended('batchcortex.seal', 0))";
-        Spi::connect_mut(|client| {
-            // Two sealers of one database (one of them on its way out) take turns.
-            let mine = client
-                .update(free, Some(1), &[])
-                .unwrap_or_report()
-                .first()
-                .get_one::<bool>()
-                .unwrap_or_report();
-            if mine == Some(true) { seal::pass(client) } else { 0 }
-        })
+        // Two sealers of one database (one of them on its way out) take turns.
+        if take_turn() {
+            Spi::connect_mut(seal::pass)
+        } else {
+            0
+        }
     });
     if let Some(slot) = BOARD
         .exclusive()
@@ -369,6 +364,22 @@ fn seal_once(database: u32) -> usize {
         slot.leaves += sealed as u64;
     }
     sealed
+}
+
+/// Locks the extension until the transaction ends. Not an advisory lock: anyone who can run SQL may take those, and the sealing of
+/// every organisation would stop for as long as they please.
+fn take_turn() -> bool {
+    // SAFETY: catalog look-up and lock in a transaction; false when another process holds the lock.
+    unsafe {
+        let extension = pg_sys::get_extension_oid(c"pg_batchcortex".as_ptr(), true);
+        extension != pg_sys::InvalidOid
+            && pg_sys::ConditionalLockDatabaseObject(
+                pg_sys::ExtensionRelationId,
+                extension,
+                0,
+                pg_sys::ExclusiveLock as i32,
+            )
+    }
 }
 
 fn has_ledger() -> bool {

@@ -3,6 +3,8 @@
 \set VERBOSITY terse
 \set SHOW_CONTEXT never
 set client_min_messages = warning;
+set batchcortex.rate_authentication = 0;
+set batchcortex.rate_api_key = 0;
 select 'anna-' || gen_random_uuid() as anna, 'ole-' || gen_random_uuid() as ole \gset
 select org_id as org, invitation as bci from batchcortex.create_organisation('Agreement ' || gen_random_uuid(), :'anna') \gset
 select outcome, user_id as anna_id from batchcortex_api.accept_invitation(:'bci', 'Anna', 'a long enough password') \gset

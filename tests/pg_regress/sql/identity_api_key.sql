@@ -3,6 +3,8 @@
 \set VERBOSITY terse
 \set SHOW_CONTEXT never
 set client_min_messages = warning;
+set batchcortex.rate_authentication = 0;
+set batchcortex.rate_api_key = 0;
 select 'kara-' || gen_random_uuid() as kara, 'omar-' || gen_random_uuid() as omar, now() + interval '30 days' as later \gset
 select org_id as org, invitation as bci from batchcortex.create_organisation('Keys ' || gen_random_uuid(), :'kara') \gset
 select outcome from batchcortex_api.accept_invitation(:'bci', 'Kara', 'a long enough password');

@@ -3,6 +3,8 @@
 \set VERBOSITY terse
 \set SHOW_CONTEXT never
 set client_min_messages = warning;
+set batchcortex.rate_authentication = 0;
+set batchcortex.rate_api_key = 0;
 select 'edda-' || gen_random_uuid() as edda, 'olaf-' || gen_random_uuid() as olaf \gset
 select org_id as org, invitation as bci from batchcortex.create_organisation('Elevation ' || gen_random_uuid(), :'edda') \gset
 select outcome from batchcortex_api.accept_invitation(:'bci', 'Edda', 'a long enough password');

@@ -3,6 +3,8 @@
 \set VERBOSITY terse
 \set SHOW_CONTEXT never
 set client_min_messages = warning;
+set batchcortex.rate_authentication = 0;
+set batchcortex.rate_api_key = 0;
 select 'lia-' || gen_random_uuid() as lia, 'oda-' || gen_random_uuid() as oda \gset
 select org_id as org, invitation as bci from batchcortex.create_organisation('Leaving ' || gen_random_uuid(), :'lia') \gset
 select outcome from batchcortex_api.accept_invitation(:'bci', 'Lia', 'a long enough password');

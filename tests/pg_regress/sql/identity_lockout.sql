@@ -3,6 +3,8 @@
 \set VERBOSITY terse
 \set SHOW_CONTEXT never
 set client_min_messages = warning;
+set batchcortex.rate_authentication = 0;
+set batchcortex.rate_api_key = 0;
 select 'lena-' || gen_random_uuid() as lena, 'otto-' || gen_random_uuid() as otto \gset
 select org_id as org, invitation as bci from batchcortex.create_organisation('Lock ' || gen_random_uuid(), :'lena') \gset
 select outcome from batchcortex_api.accept_invitation(:'bci', 'Lena', 'a long enough password');

@@ -3,6 +3,8 @@
 \set VERBOSITY terse
 \set SHOW_CONTEXT never
 set client_min_messages = warning;
+set batchcortex.rate_authentication = 0;
+set batchcortex.rate_api_key = 0;
 select 'petra-' || left(gen_random_uuid()::text, 8) as petra \gset
 select org_id as org, invitation as bci from batchcortex.create_organisation('Passworks ' || gen_random_uuid(), :'petra') \gset
 select name as org_name from batchcortex.organisation where org_id = :'org' \gset

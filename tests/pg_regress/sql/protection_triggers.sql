@@ -18,7 +18,11 @@ rollback to s;
 select format('batchcortex.events_log_%s', to_char(now() at time zone 'UTC', 'YYYY_MM')) as this_month \gset
 do $$ begin execute format('delete from %s', 'batchcortex.events_log_' || to_char(now() at time zone 'UTC', 'YYYY_MM')); exception when sqlstate 'BC001' then raise notice 'BC001'; end $$;
 do $$ begin execute format('truncate %s', 'batchcortex.events_log_' || to_char(now() at time zone 'UTC', 'YYYY_MM')); exception when sqlstate 'BC001' then raise notice 'BC001'; end $$;
+insert into batchcortex.sample_segment (org_id, segment_id, device_id, sequence, tag_id, first_sample, last_sample, sample_count, data_type, source_ticks, status, numbers)
+values ('00000000-0000-0000-0000-000000000000', gen_random_uuid(), gen_random_uuid(), 1, gen_random_uuid(), 1, 1, 1, 'Double', '{1}', '{0}', '{1}');
+savepoint t;
 update batchcortex.sample_segment set unit = 'kg';
+rollback to t;
 truncate batchcortex.sample_segment;
 rollback to s;
 truncate batchcortex.ledger_checkpoint;

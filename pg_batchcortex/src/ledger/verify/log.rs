@@ -46,11 +46,29 @@ impl Pairing {
     }
 }
 
-/// Organisations whose log the caller may see: those that exist, those that have a tree, those that have rows.
+/// Organisations whose log the caller may see: those that exist, those that have a tree, those that have rows; or the one asked
+/// for. Who sees none is told so: no finding would read as intact.
 pub fn all(only: Option<Uuid>, sources: &[Source]) -> Vec<Uuid> {
-    if let Some(org) = only {
+    // SAFETY: a catalog look-up; superusers see every row, and may ask about an organisation of which nothing is left.
+    if let Some(org) = only.filter(|_| unsafe { pg_sys::superuser() }) {
         return vec![org];
     }
+    let visible: Vec<Uuid> = every(sources)
+        .into_iter()
+        .filter(|org| only.is_none_or(|only| only == *org))
+        .collect();
+    if visible.is_empty() {
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            "there is no log that you may read",
+            "An auditor reads the organisations that batchcortex.grant_auditor has granted to the login, for as long as it holds."
+        );
+    }
+    visible
+}
+
+fn every(sources: &[Source]) -> Vec<Uuid> {
     let mut query =
         "select org_id from batchcortex.organisation union select org_id from batchcortex.ledger_tree"
             .to_owned();
