@@ -115,6 +115,7 @@ unsafe fn contains(text: *const c_char, part: &[u8]) -> bool {
 unsafe fn has_token(text: *const c_char) -> bool {
     // SAFETY: null or NUL-terminated.
     !text.is_null() && {
+        // SAFETY: texts of an error report are NUL-terminated.
         let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
         (0..bytes.len()).any(|at| token_at(bytes, at).is_some())
     }
