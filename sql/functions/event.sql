@@ -30,11 +30,14 @@ begin
         raise exception 'action and record_type take 100, record_id 500 and reason 4,000 characters' using errcode = 'BC422';
     end if;
     -- The names with a dot after a capability are the server's own: an application's event cannot pass for one of them.
-    if action !~ '^app\.' then
+    if left(action, 4) <> 'app.' then
         raise exception 'the action of an application''s event starts with app. (got %)', quote_literal(action) using errcode = 'BC422';
     end if;
     if coalesce(octet_length(before::text), 0) + coalesce(octet_length(after::text), 0) > 262144 then
         raise exception 'before and after take 256 KiB together' using errcode = 'BC413';
+    end if;
+    if not client_time between '0001-01-01 UTC' and '9999-12-31 UTC' then
+        raise exception 'client_time lies outside the years 1 to 9999' using errcode = 'BC422';
     end if;
     if batch_id is not null then
         perform batchcortex.require_batch(batch_id);

@@ -90,6 +90,9 @@ comment on function batchcortex.make_leaves(regclass, text, name, regprocedure) 
 create function batchcortex.make_partitions(months_ahead integer default 12) returns integer
 language plpgsql
 set search_path = pg_catalog, pg_temp
+-- Bounds are written out and read back: a session's own settings must not shift them.
+set datestyle = 'ISO'
+set timezone = 'UTC'
 as $$
 declare
     parent regclass;

@@ -126,17 +126,21 @@ fn own_organisation(row: &mut Row<'_>, columns: &Columns) -> Result<(), Refusal>
     if org_id != INSTALLATION && org_id != KNOWN.get() {
         let found = unscoped(|| {
             Spi::get_one_with_args::<bool>(
-                "select exists (select from batchcortex.organisation o where o.org_id operator(pg_catalog.=) $1)",
+                "select created_at operator(pg_catalog.<) pg_catalog.transaction_timestamp() from batchcortex.organisation where org_id operator(pg_catalog.=) $1",
                 &[Uuid::from_bytes(org_id).into()],
             )
         });
-        if found != Ok(Some(true)) {
-            return Err(Refusal::new(
-                error::UNKNOWN,
-                format!("unknown organisation {}", Uuid::from_bytes(org_id)),
-            ));
+        // An organisation made by this transaction may still be rolled back: it is looked up again each time.
+        match found {
+            Ok(Some(true)) => KNOWN.set(org_id),
+            Ok(Some(false)) => {}
+            _ => {
+                return Err(Refusal::new(
+                    error::UNKNOWN,
+                    format!("unknown organisation {}", Uuid::from_bytes(org_id)),
+                ));
+            }
         }
-        KNOWN.set(org_id);
     }
     row.set(columns.org_id, Some(uuid_datum(&org_id)));
     Ok(())
@@ -147,17 +151,24 @@ fn stamp_database_login(row: &mut Row<'_>, columns: &Columns) -> Result<(), Refu
     // SAFETY: reads globals of the backend; GetUserNameFromId gives a palloc'ed NUL-terminated name.
     unsafe {
         let server = pg_sys::MyProcPort.is_null();
-        let login = pg_sys::GetSessionUserId();
+        // Who logged in: SET SESSION AUTHORIZATION changes the session's user, not who opened it.
+        let login = if server {
+            pg_sys::InvalidOid
+        } else {
+            pg_sys::GetAuthenticatedUserId()
+        };
         let name = if server {
             c"server".as_ptr()
         } else {
             pg_sys::GetUserNameFromId(login, false).cast_const()
         };
         let name = CStr::from_ptr(name).to_string_lossy();
-        let role = match (server, pg_sys::superuser_arg(login)) {
-            (true, _) => "system",
-            (false, true) => "superuser",
-            (false, false) => "login",
+        let role = if server {
+            "system"
+        } else if pg_sys::superuser_arg(login) {
+            "superuser"
+        } else {
+            "login"
         };
         row.set(
             columns.actor_kind,

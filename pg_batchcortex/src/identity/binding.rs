@@ -168,7 +168,7 @@ pub fn system(org_id: [u8; 16], name: &str, client_ip: &str, user_agent: &str, r
 
 fn set(packed: &str) {
     let value = CString::new(packed).unwrap_or_default();
-    BINDING.set(true);
+    let _writing = Writing::begin();
     // SAFETY: both strings are NUL-terminated and copied by the callee.
     unsafe {
         pg_sys::set_config_option(
@@ -182,7 +182,22 @@ fn set(packed: &str) {
             false,
         );
     }
-    BINDING.set(false);
+}
+
+/// While it lives the check hook lets the identity through; an error ends it too.
+struct Writing;
+
+impl Writing {
+    fn begin() -> Self {
+        BINDING.set(true);
+        Writing
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        BINDING.set(false);
+    }
 }
 
 /// A text that can stand in a field and in a log line: no control characters, at most `most` bytes.

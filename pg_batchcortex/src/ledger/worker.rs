@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 const DATABASES: usize = 64;
 const PATROL: Duration = Duration::from_secs(1);
+/// Times, a second apart, that a sealer looks for a ledger before its database is forgotten.
+const TRIES: u32 = 600;
 
 /// What is known of one database.
 #[derive(Clone, Copy, Default)]
@@ -30,6 +32,10 @@ struct Slot {
     leaves: u64,
     /// Times that its sealer ended without having sealed anything.
     failures: u32,
+    /// Whether its sealer has found a ledger to seal.
+    ready: bool,
+    /// How often a sealer is still to look for a ledger that a session has said is there, or will be when it commits.
+    tries: u32,
     /// Not to be started before this time, microseconds since 2000-01-01 UTC.
     not_before: i64,
 }
@@ -96,16 +102,19 @@ pub fn want() {
     if ASKED.get() || !available() {
         return;
     }
-    let launcher = {
-        let mut board = BOARD.exclusive();
-        board
-            .slot(database())
-            .filter(|slot| slot.sealer == 0)
-            .is_some()
-            .then_some(board.launcher)
+    let mut board = BOARD.exclusive();
+    let launcher = board.launcher;
+    let Some(slot) = board.slot(database()) else {
+        return;
     };
-    wake(launcher.unwrap_or(0));
-    ASKED.set(true);
+    // Until a sealer has seen the ledger it may have looked before the tables' own transaction committed: ask again.
+    ASKED.set(slot.ready);
+    slot.tries = TRIES;
+    let idle = slot.sealer == 0;
+    drop(board);
+    if idle {
+        wake(launcher);
+    }
 }
 
 /// Process id of this database's sealer, and leaves that it has sealed since the server started.
@@ -132,6 +141,7 @@ pub fn request_seal() -> Option<i64> {
         let mut board = BOARD.exclusive();
         let slot = board.slot(database())?;
         slot.wanted += 1;
+        slot.tries = TRIES;
         (slot.wanted, slot.leaves)
     };
     let patience = Instant::now() + Duration::from_secs(30);
@@ -286,15 +296,19 @@ pub extern "C-unwind" fn batchcortex_sealer(argument: pg_sys::Datum) {
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     let database = argument.value() as u32;
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(pg_sys::Oid::from(database)), None);
+    use_own_settings();
     if !BackgroundWorker::transaction(has_ledger) {
-        // No leaf can be waiting: the slot is free until a session asks again.
-        if let Some(slot) = BOARD
-            .exclusive()
-            .slots
-            .iter_mut()
-            .find(|s| s.database == database)
-        {
-            *slot = Slot::default();
+        // Migrated by a transaction that has not committed yet, or no ledger at all.
+        let mut board = BOARD.exclusive();
+        if let Some(slot) = board.slots.iter_mut().find(|s| s.database == database) {
+            if slot.tries == 0 {
+                *slot = Slot::default();
+            } else {
+                slot.tries -= 1;
+                slot.sealer = 0;
+                slot.ready = false;
+                slot.not_before = clock() + 1_000_000;
+            }
         }
         return;
     }
@@ -320,6 +334,7 @@ pub extern "C-unwind" fn batchcortex_sealer(argument: pg_sys::Datum) {
         {
             slot.done = slot.done.max(wanted);
             slot.failures = 0;
+            slot.ready = true;
         }
         if Instant::now() >= next_month_check {
             BackgroundWorker::transaction(|| {
@@ -342,6 +357,30 @@ pub extern "C-unwind" fn batchcortex_sealer(argument: pg_sys::Datum) {
         }
         if !BackgroundWorker::transaction(has_ledger) {
             return;
+        }
+    }
+}
+
+/// The sealer runs with the rights of a superuser: what the owner of a database has set for it (ALTER DATABASE … SET
+/// search_path, say) must decide neither which functions it calls nor how it works. As autovacuum does it.
+fn use_own_settings() {
+    for (name, value) in [
+        (c"search_path", c"pg_catalog, pg_temp"),
+        (c"default_transaction_read_only", c"off"),
+        (c"default_transaction_isolation", c"read committed"),
+        (c"synchronous_commit", c"on"),
+        (c"statement_timeout", c"0"),
+        (c"lock_timeout", c"0"),
+        (c"idle_in_transaction_session_timeout", c"0"),
+    ] {
+        // SAFETY: NUL-terminated literals.
+        unsafe {
+            pg_sys::SetConfigOption(
+                name.as_ptr(),
+                value.as_ptr(),
+                pg_sys::GucContext::PGC_SUSET,
+                pg_sys::GucSource::PGC_S_OVERRIDE,
+            );
         }
     }
 }

@@ -148,7 +148,7 @@ pub fn values(
         "number" => Values::Numbers(numbers(raw, tag, data_type)?),
         "integer" => Values::Integers(integers(raw, tag, data_type)?),
         "boolean" => Values::Booleans(read(raw, tag, data_type)?),
-        _ => Values::Texts(read(raw, tag, data_type)?),
+        _ => Values::Texts(texts(raw, tag, data_type)?),
     };
     if values.len() != count || segment.status.len() != count {
         return Err(Refusal::new(
@@ -221,6 +221,18 @@ fn numbers(raw: &str, tag: &str, data_type: &str) -> Result<Vec<Option<f64>>, Re
             )),
         })
         .collect()
+}
+
+/// PostgreSQL's text holds no NUL: such a value could be stored, but not dumped and restored as it was.
+fn texts(raw: &str, tag: &str, data_type: &str) -> Result<Vec<Option<String>>, Refusal> {
+    let read: Vec<Option<String>> = read(raw, tag, data_type)?;
+    match read.iter().flatten().find(|text| text.contains('\0')) {
+        Some(_) => Err(Refusal::new(
+            error::UNACCEPTABLE,
+            format!("a value of tag {tag:?} contains U+0000, which text cannot hold"),
+        )),
+        None => Ok(read),
+    }
 }
 
 fn integers(raw: &str, tag: &str, data_type: &str) -> Result<Vec<Option<i64>>, Refusal> {

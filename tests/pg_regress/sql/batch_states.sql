@@ -41,6 +41,11 @@ rollback to s;
 -- Events of applications cannot pass for the server's, and nothing about them is empty or huge.
 select batchcortex_api.log_event('batch.ended', 'batch', 'x');
 rollback to s;
+select batchcortex_api.log_event('app.x', 'x', 'x', client_time => 'infinity');
+rollback to s;
+set local standard_conforming_strings = off;
+select batchcortex_api.log_event('appXbatch.ended', 'x', 'x');
+rollback to s;
 select batchcortex_api.log_event('app.x', '', 'x');
 rollback to s;
 select batchcortex_api.log_event('app.x', 'x', null);

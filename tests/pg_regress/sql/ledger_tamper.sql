@@ -73,6 +73,11 @@ alter table batchcortex.ledger_checkpoint disable trigger all;
 update batchcortex.ledger_checkpoint set root = sha256('other') where org_id = :'org' and tree_size = 600;
 select code, record from batchcortex.verify(:'org') where code <> 'weakened_protection';
 rollback to s;
+\echo every checkpoint erased
+alter table batchcortex.ledger_checkpoint disable trigger all;
+delete from batchcortex.ledger_checkpoint where org_id = :'org';
+select code, record from batchcortex.verify(:'org') where code <> 'weakened_protection';
+rollback to s;
 \echo the order of two leaves
 update batchcortex.ledger_tile set hashes = substr(hashes, 33, 32) || substr(hashes, 1, 32) || substr(hashes, 65) where org_id = :'org' and level = 0 and tile_index = 0;
 select distinct code from batchcortex.verify(:'org') where code <> 'weakened_protection' order by 1;

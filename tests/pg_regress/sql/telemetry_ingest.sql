@@ -88,6 +88,7 @@ insert into try (what, body) values
   ('too large for a double', pg_temp.one(2, 'pH', 5, 'Double', '1', '1e999')),
   ('text for a number', pg_temp.one(2, 'pH', 5, 'Double', '1', '"6.5"')),
   ('number for a truth', pg_temp.one(2, 'on', 2, 'Boolean', '1', '1')),
+  ('NUL in a text', pg_temp.one(2, 'phase', 2, 'String', '1', '"a\u0000b"')),
   ('out of range', pg_temp.one(2, 'n', 2, 'Int16', '1', '32768')),
   ('fraction for an integer', pg_temp.one(2, 'n', 2, 'Int16', '1', '1.5')),
   ('another type', pg_temp.one(2, 'n', 2, 'Double', '1', '1')),

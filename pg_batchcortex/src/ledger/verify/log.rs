@@ -182,35 +182,36 @@ impl Check<'_> {
         self.find(code, &relation, Uuid::from_bytes(key).to_string(), detail);
     }
 
+    /// Through a scan, like the tiles: a plain query would see a newer head once the transaction has written something.
     fn head(&self) -> (Option<String>, i64, Option<Vec<u8>>, Option<String>) {
-        Spi::connect(|client| {
-            let name = client.select(
-                "select name from batchcortex.organisation where org_id = $1",
-                None,
-                &[self.org_id.into()],
-            );
-            let name = name
-                .unwrap_or_report()
-                .next()
-                .and_then(|row| row.get(1).unwrap_or_report());
-            let head = client
-                .select(
-                    "select size, root, to_char(sealed_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') from batchcortex.ledger_tree where org_id = $1",
-                    None,
-                    &[self.org_id.into()],
-                )
-                .unwrap_or_report()
-                .next();
-            match head {
-                Some(row) => (
-                    name,
-                    row.get(1).unwrap_or_report().unwrap_or(0),
-                    row.get(2).unwrap_or_report(),
-                    row.get(3).unwrap_or_report(),
-                ),
-                None => (name, 0, None, None),
-            }
-        })
+        // SAFETY: the columns read are text and bytea.
+        let bytes = |row: &Row<'_>, i: usize| {
+            row.get(i)
+                .map(|datum| unsafe { with_varlena(datum, <[u8]>::to_vec) })
+        };
+        let text = |row: &Row<'_>, i: usize| bytes(row, i).and_then(|bytes| String::from_utf8(bytes).ok());
+        let org_id = [*self.org_id.as_bytes()];
+        let mut name = None;
+        let mut scan = Scan::open(
+            "select name from batchcortex.organisation where org_id = $1",
+            &org_id,
+            1,
+        );
+        scan.next(|row| name = text(row, 0));
+        scan.close();
+        let (mut size, mut root, mut sealed_at) = (0, None, None);
+        let mut scan = Scan::open(
+            "select size, root, to_char(sealed_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') from batchcortex.ledger_tree where org_id = $1",
+            &org_id,
+            1,
+        );
+        scan.next(|row| {
+            size = row.get(0).map_or(0, |datum| datum.value() as i64);
+            root = bytes(row, 1);
+            sealed_at = text(row, 2);
+        });
+        scan.close();
+        (name, size, root, sealed_at)
     }
 
     /// A level-0 tile: its leaves extend the tree, meet their rows, and are what checkpoints were made over.
@@ -517,6 +518,8 @@ struct Checkpoints {
     sizes: std::vec::IntoIter<(u64, Vec<u8>)>,
     next: Option<(u64, Vec<u8>)>,
     read: u64,
+    /// The largest size that any of them says.
+    last: u64,
 }
 
 impl Checkpoints {
@@ -539,9 +542,15 @@ impl Checkpoints {
         }) {}
         scan.close();
         let read = all.len() as u64;
+        let last = all.last().map_or(0, |(size, _)| *size);
         let mut sizes = all.into_iter();
         let next = sizes.next();
-        Checkpoints { sizes, next, read }
+        Checkpoints {
+            sizes,
+            next,
+            read,
+            last,
+        }
     }
 
     fn at(&mut self, check: &mut Check<'_>, range: &CompactRange) {
@@ -564,6 +573,15 @@ impl Checkpoints {
     }
 
     fn rest(&mut self, check: &mut Check<'_>, leaves: u64) {
+        if leaves > 0 && self.last < leaves {
+            let detail = format!("no checkpoint says the tree's size of {leaves} leaves");
+            check.find(
+                "inconsistent_checkpoint",
+                "batchcortex.ledger_checkpoint",
+                leaves.to_string(),
+                detail,
+            );
+        }
         while let Some((size, _)) = self.next.take() {
             let detail = format!("the checkpoint is of {size} leaves, the tiles hold {leaves}");
             check.find(
