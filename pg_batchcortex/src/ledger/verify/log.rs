@@ -184,9 +184,9 @@ impl Check<'_> {
 
     /// Through a scan, like the tiles: a plain query would see a newer head once the transaction has written something.
     fn head(&self) -> (Option<String>, i64, Option<Vec<u8>>, Option<String>) {
-        // SAFETY: the columns read are text and bytea.
         let bytes = |row: &Row<'_>, i: usize| {
             row.get(i)
+                // SAFETY: the columns read are text and bytea.
                 .map(|datum| unsafe { with_varlena(datum, <[u8]>::to_vec) })
         };
         let text = |row: &Row<'_>, i: usize| bytes(row, i).and_then(|bytes| String::from_utf8(bytes).ok());
