@@ -99,8 +99,9 @@ fn check(path: &std::path::Path) -> Result<()> {
 }
 
 async fn browse(endpoint: &str, limit: usize) -> Result<()> {
-    let pki = std::env::temp_dir().join(format!("batchcortex-edge-{}", std::process::id()));
-    let mut connection = Connection::open(endpoint, None, "urn:batchcortex:edge:browse", &pki).await?;
+    // The library keeps certificates in a directory, also when there are none.
+    let pki = tempfile::TempDir::with_prefix("batchcortex-edge-")?;
+    let mut connection = Connection::open(endpoint, None, "urn:batchcortex:edge:browse", pki.path()).await?;
     let ready = tokio::time::timeout(Duration::from_secs(15), connection.ready()).await;
     ensure!(
         matches!(ready, Ok(true)),
@@ -125,7 +126,6 @@ async fn browse(endpoint: &str, limit: usize) -> Result<()> {
     }
     eprintln!("{} variables", offers.len());
     connection.close().await;
-    let _ = std::fs::remove_dir_all(&pki);
     Ok(())
 }
 

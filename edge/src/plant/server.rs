@@ -1,7 +1,6 @@
 //! The OPC UA server of the plant: one object, one read-only variable a channel, limits that lose nothing.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use opcua::nodes::{AccessLevel, ObjectBuilder, ReferenceDirection, VariableBuilder};
@@ -16,6 +15,7 @@ use opcua::types::{
     AttributeId, DataTypeId, DataValue, DateTime, EUInformation, ExtensionObject, LocalizedText, NodeId,
     ObjectId, ObjectTypeId, QualifiedName, ReferenceTypeId, StatusCode, VariableTypeId, Variant,
 };
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -54,6 +54,9 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// There is no directory for temporary files that may be written.
+    #[error("cannot make a directory for the server's certificates: {0}")]
+    Directory(std::io::Error),
     /// The OPC UA library refused the configuration.
     #[error("the OPC UA server does not start: {0}")]
     Server(String),
@@ -63,8 +66,9 @@ pub enum StartError {
 pub struct Plant {
     variables: Variables,
     endpoint: String,
-    /// Where the library keeps certificates; it makes the directory also when there are none.
-    pki: PathBuf,
+    /// Where the library keeps certificates, also when there are none. A name that nobody can guess: the directory
+    /// for temporary files is everybody's.
+    pki: TempDir,
     running: JoinHandle<Result<(), String>>,
 }
 
@@ -124,7 +128,7 @@ impl Plant {
             .local_addr()
             .map_err(|source| StartError::Listen { address, source })?;
 
-        let pki = std::env::temp_dir().join(format!("batchcortex-plant-{}", address.port()));
+        let pki = TempDir::with_prefix("batchcortex-plant-").map_err(StartError::Directory)?;
         let (builder, token) = match access {
             Access::Anonymous => (ServerBuilder::new(), ANONYMOUS_USER_TOKEN_ID.to_owned()),
             Access::Account { user, password } => (
@@ -143,7 +147,7 @@ impl Plant {
             .port(address.port())
             // No certificate is made or asked for: there is no encrypted endpoint.
             .create_sample_keypair(false)
-            .pki_dir(&pki)
+            .pki_dir(pki.path())
             .diagnostics_enabled(false)
             .subscription_poll_interval_ms(10)
             // As long as a subscription lives: anonymous clients find theirs through their session only.
@@ -220,7 +224,7 @@ impl Plant {
     pub async fn stop(self) {
         self.variables.handle.cancel();
         let _ = self.running.await;
-        let _ = std::fs::remove_dir_all(&self.pki);
+        let _ = self.pki.close();
     }
 }
 

@@ -216,7 +216,8 @@ impl Plant {
         let program = Program::start(
             "batchcortex-plant",
             &arguments,
-            &[],
+            // It is killed in the end and cannot clear up.
+            &[("TMPDIR", cluster.run().to_str().context("path")?)],
             &cluster.run().join("plant.log"),
         )?;
         let plant = Plant {
