@@ -10,7 +10,7 @@ mod identity; // credentials, sessions, the identity bound to a transaction
 mod keyring; // the server's key file and the keys derived from it
 mod ledger; // leaves, sealing, verification
 mod migration; // the steps that migrate() applies
-mod protection; // append-only triggers
+mod protection; // append-only: triggers, hooks of the server, tables of others
 mod row; // rows as record preimages: the bridge from tuples to the ledger crate
 mod settings; // GUCs
 mod telemetry; // messages of devices
@@ -26,6 +26,8 @@ pub extern "C-unwind" fn _PG_init() {
         keyring::prepare();
         ledger::worker::register();
         access::rate_limit::register();
+        protection::guard::install();
+        protection::break_glass::install();
     }
 }
 
@@ -151,6 +153,20 @@ pgrx::extension_sql_file!(
 pgrx::extension_sql_file!(
     "../../sql/functions/migration.sql",
     name = "migration",
-    requires = ["isolation", migration::migrations, "event"]
+    requires = [
+        "isolation",
+        migration::migrations,
+        migration::apply_migration,
+        "event"
+    ]
+);
+pgrx::extension_sql_file!(
+    "../../sql/functions/protection.sql",
+    name = "protection",
+    requires = [
+        "migration",
+        "row_enqueue",
+        protection::protect::enqueue_present_rows
+    ]
 );
 pgrx::extension_sql_file!("../../sql/functions/finalize.sql", name = "finalize", finalize);

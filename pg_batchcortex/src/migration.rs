@@ -1,5 +1,7 @@
 //! The steps that `migrate()` applies, compiled into the library that needs them.
 
+use crate::protection::{guard, mark};
+use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -33,4 +35,35 @@ pub fn migrations() -> TableIterator<
             .zip(STEPS)
             .map(|(version, (name, sql))| (version, *name, *sql, Sha256::digest(sql.as_bytes()).to_vec())),
     )
+}
+
+/// Runs one step that has not been applied. A step may alter what is guarded, so nobody else's code may run in between: event triggers
+/// in a language of SQL would.
+#[pg_extern(volatile, parallel_unsafe)]
+#[search_path(pg_catalog, pg_temp)]
+pub fn apply_migration(version: i32) {
+    let applied = Spi::get_one_with_args::<bool>(
+        "select exists (select from batchcortex.schema_migration m where m.version = $1)",
+        &[version.into()],
+    );
+    let step = usize::try_from(version - 1).ok().and_then(|i| STEPS.get(i));
+    let Some((_, statements)) = step.filter(|_| applied.unwrap_or_report() == Some(false)) else {
+        error!("there is no step {version} to apply");
+    };
+    if mark::any() {
+        let foreign = Spi::get_one::<String>(
+            "select string_agg(quote_ident(e.evtname), ', ')
+               from pg_event_trigger e join pg_proc p on p.oid = e.evtfoid join pg_language l on l.oid = p.prolang
+              where e.evtenabled <> 'D' and l.lanname not in ('c', 'internal')",
+        );
+        if let Some(names) = foreign.unwrap_or_report() {
+            ereport!(
+                ERROR,
+                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("event triggers would run while guarded tables are altered: {names}"),
+                "ALTER EVENT TRIGGER … DISABLE for the time of the migration."
+            );
+        }
+    }
+    guard::migrating(|| Spi::run(statements)).unwrap_or_report();
 }

@@ -100,6 +100,43 @@ impl<'a> Row<'a> {
         Ok(hash)
     }
 
+    /// The leaf hash of the row of a table that is not the project's: fields in the order of the bytes of their names, which a
+    /// restored table and its partitions share even when their columns stand in another order.
+    pub fn leaf_by_name(&self, domain: &str) -> Result<Hash, String> {
+        let mut columns: Vec<(&str, usize)> = (0..self.desc.len())
+            .filter(|&i| !self.nulls[i])
+            .filter_map(|i| {
+                let attribute = self.desc.get(i).filter(|a| !a.attisdropped)?;
+                Some((column_name(attribute), i))
+            })
+            .collect();
+        columns.sort_unstable();
+        let mut encoder = RecordEncoder::new(domain);
+        for (name, i) in columns {
+            let kind = self.desc.get(i).map_or(pg_sys::InvalidOid, |a| a.atttypid);
+            // SAFETY: the datum is not null and of the column's type.
+            unsafe {
+                value(kind, self.values[i], |bytes| {
+                    encoder.field(name, bytes);
+                });
+            }
+        }
+        encoder
+            .leaf_hash()
+            .map(|(hash, _)| hash)
+            .map_err(|e| e.to_string())
+    }
+
+    /// The bytes of a column as they stand in a preimage; none when null.
+    pub fn bytes(&self, position: usize) -> Vec<u8> {
+        let mut found = Vec::new();
+        if let (Some(datum), Some(attribute)) = (self.get(position), self.desc.get(position)) {
+            // SAFETY: the datum is not null and of the column's type.
+            unsafe { value(attribute.atttypid, datum, |bytes| found.extend_from_slice(bytes)) };
+        }
+        found
+    }
+
     fn encode(&self, domain: &str, leaf_hash: Option<usize>, buffer: Vec<u8>) -> RecordEncoder {
         let mut encoder = RecordEncoder::with_buffer(domain, buffer);
         for i in 0..self.desc.len() {
@@ -109,12 +146,9 @@ impl<'a> Row<'a> {
             if let Some(attribute) = self.desc.get(i).filter(|a| !a.attisdropped) {
                 // SAFETY: the datum is not null and of the column's type.
                 unsafe {
-                    value(
-                        &mut encoder,
-                        column_name(attribute),
-                        attribute.atttypid,
-                        self.values[i],
-                    )
+                    value(attribute.atttypid, self.values[i], |bytes| {
+                        encoder.field(column_name(attribute), bytes);
+                    });
                 };
             }
         }
@@ -136,43 +170,30 @@ pub fn column_name(attribute: &pg_sys::FormData_pg_attribute) -> &str {
         .unwrap_or("")
 }
 
-/// Adds one value to the record: the bytes of its type in network byte order.
-unsafe fn value(encoder: &mut RecordEncoder, name: &str, kind: pg_sys::Oid, datum: pg_sys::Datum) {
+/// Hands over the bytes of one value: those of its type in network byte order.
+unsafe fn value(kind: pg_sys::Oid, datum: pg_sys::Datum, sink: impl FnOnce(&[u8])) {
     // SAFETY: the caller promises that the datum is of this type.
     unsafe {
         match kind {
             pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID | pg_sys::JSONOID | pg_sys::BYTEAOID => {
-                with_bytes(datum, |bytes| {
-                    encoder.field(name, bytes);
-                });
+                with_bytes(datum, sink);
             }
-            pg_sys::UUIDOID => {
-                encoder.field(name, std::slice::from_raw_parts(datum.cast_mut_ptr::<u8>(), 16));
-            }
+            pg_sys::UUIDOID => sink(std::slice::from_raw_parts(datum.cast_mut_ptr::<u8>(), 16)),
             pg_sys::TIMESTAMPTZOID | pg_sys::TIMESTAMPOID | pg_sys::INT8OID => {
-                encoder.field(name, &(datum.value() as i64).to_be_bytes());
+                sink(&(datum.value() as i64).to_be_bytes());
             }
-            pg_sys::INT4OID | pg_sys::DATEOID => {
-                encoder.field(name, &(datum.value() as i32).to_be_bytes());
-            }
-            pg_sys::INT2OID => {
-                encoder.field(name, &(datum.value() as i16).to_be_bytes());
-            }
-            pg_sys::BOOLOID => {
-                encoder.field(name, &[u8::from(datum.value() & 0xff != 0)]);
-            }
-            pg_sys::FLOAT8OID => {
-                encoder.field(name, &(datum.value() as u64).to_be_bytes());
-            }
+            pg_sys::INT4OID | pg_sys::DATEOID => sink(&(datum.value() as i32).to_be_bytes()),
+            pg_sys::INT2OID => sink(&(datum.value() as i16).to_be_bytes()),
+            pg_sys::BOOLOID => sink(&[u8::from(datum.value() & 0xff != 0)]),
+            pg_sys::FLOAT8OID => sink(&(datum.value() as u64).to_be_bytes()),
             pg_sys::INT8ARRAYOID | pg_sys::FLOAT8ARRAYOID => {
-                with_bytes(datum, |bytes| {
-                    let Some(wire) = array_of_eight(bytes) else {
-                        return sent(encoder, name, kind, datum);
-                    };
-                    encoder.field(name, &wire);
+                with_bytes(datum, |bytes| match array_of_eight(bytes) {
+                    Some(wire) => sink(&wire),
+                    None => sent(kind, datum, sink),
                 });
             }
-            _ => sent(encoder, name, kind, datum),
+            _ if names_other_types(kind) => text_form(kind, datum, sink),
+            _ => sent(kind, datum, sink),
         }
     }
 }
@@ -229,7 +250,7 @@ fn array_of_eight(body: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The type's own binary output (its send function), for types without a faster way.
-unsafe fn sent(encoder: &mut RecordEncoder, name: &str, kind: pg_sys::Oid, datum: pg_sys::Datum) {
+unsafe fn sent(kind: pg_sys::Oid, datum: pg_sys::Datum, sink: impl FnOnce(&[u8])) {
     let _utf8 = ServerEncoding::enter();
     // SAFETY: the datum is of this type; the send function of a type takes one of its datums.
     unsafe {
@@ -237,8 +258,81 @@ unsafe fn sent(encoder: &mut RecordEncoder, name: &str, kind: pg_sys::Oid, datum
         let mut varlena = false;
         pg_sys::getTypeBinaryOutputInfo(kind, &raw mut function, &raw mut varlena);
         let bytes = pg_sys::OidSendFunctionCall(function, datum);
-        encoder.field(name, pgrx::varlena::varlena_to_byte_slice(bytes.cast()));
+        sink(pgrx::varlena::varlena_to_byte_slice(bytes.cast()));
         pg_sys::pfree(bytes.cast());
+    }
+}
+
+/// Whether the binary output of a type holds oids of types that are not PostgreSQL's own: these change when a dump is restored. So it
+/// is for composite types and for arrays of such types.
+unsafe fn names_other_types(kind: pg_sys::Oid) -> bool {
+    let own = |kind: pg_sys::Oid| kind.to_u32() < pg_sys::FirstNormalObjectId;
+    if own(kind) {
+        return false;
+    }
+    // SAFETY: catalog look-ups of a type that exists.
+    unsafe {
+        let base = pg_sys::getBaseType(kind);
+        !own(base)
+            && (pg_sys::get_typtype(base) as u8 == b'c'
+                || pg_sys::get_element_type(base) != pg_sys::InvalidOid
+                || !has_send(base))
+    }
+}
+
+/// Whether a type has a binary output at all.
+unsafe fn has_send(kind: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog cache look-up, released again.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::TYPEOID as i32,
+            pg_sys::Datum::from(kind),
+        );
+        if tuple.is_null() {
+            return false;
+        }
+        let header = (*tuple).t_data;
+        let row = &*header
+            .cast::<u8>()
+            .add(usize::from((*header).t_hoff))
+            .cast::<pg_sys::FormData_pg_type>();
+        let found = row.typsend != pg_sys::InvalidOid;
+        pg_sys::ReleaseSysCache(tuple);
+        found
+    }
+}
+
+/// The text of a value (its type's output function) as it is under settings that no session can change.
+unsafe fn text_form(kind: pg_sys::Oid, datum: pg_sys::Datum, sink: impl FnOnce(&[u8])) {
+    // SAFETY: the datum is of this type; the settings go back to what they were, by an error too.
+    unsafe {
+        let level = pg_sys::NewGUCNestLevel();
+        for (name, setting) in [
+            (c"datestyle", c"ISO, YMD"),
+            (c"intervalstyle", c"postgres"),
+            (c"timezone", c"UTC"),
+            (c"extra_float_digits", c"1"),
+            (c"bytea_output", c"hex"),
+            (c"lc_monetary", c"C"),
+        ] {
+            pg_sys::set_config_option(
+                name.as_ptr(),
+                setting.as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_SAVE,
+                true,
+                0,
+                false,
+            );
+        }
+        let mut function = pg_sys::InvalidOid;
+        let mut varlena = false;
+        pg_sys::getTypeOutputInfo(kind, &raw mut function, &raw mut varlena);
+        let text = pg_sys::OidOutputFunctionCall(function, datum);
+        sink(CStr::from_ptr(text).to_bytes());
+        pg_sys::pfree(text.cast());
+        pg_sys::AtEOXact_GUC(true, level);
     }
 }
 

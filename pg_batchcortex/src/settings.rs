@@ -17,6 +17,8 @@ pub static RATE_API_KEY: GucSetting<i32> = GucSetting::<i32>::new(60);
 /// The key file; relative names are under the data directory.
 pub static KEY_FILE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"pg_batchcortex.keys"));
+/// Why append-only enforcement is off; none when it is on.
+pub static BREAK_GLASS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 /// How far ahead of the server's clock a source time may be, in seconds.
 pub static CLOCK_AHEAD: GucSetting<i32> = GucSetting::<i32>::new(60);
 /// How far the creation time of a request signature may be from the server's clock, in seconds.
@@ -179,6 +181,14 @@ pub fn define() {
         &KEY_FILE,
         GucContext::Postmaster,
         GucFlags::SUPERUSER_ONLY,
+    );
+    GucRegistry::define_string_guc(
+        c"batchcortex.break_glass",
+        c"The reason for which this server does not enforce append-only; empty for a server that does.",
+        c"Takes a restart. Every organisation's log tells of it, with the reason, before anyone can connect.",
+        &BREAK_GLASS,
+        GucContext::Postmaster,
+        GucFlags::default(),
     );
     // SAFETY: the check hook is guarded and only reads globals of the process.
     unsafe {

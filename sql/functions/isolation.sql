@@ -67,6 +67,18 @@ $$;
 comment on function batchcortex.make_append_only(regclass) is
 'Refuses UPDATE, DELETE and TRUNCATE of a table by triggers that fire in every replication role (SQLSTATE BC001).';
 
+create function batchcortex.make_sealer_only(relation regclass, changes text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    execute format('create trigger sealer_only before %s on %s for each statement execute function batchcortex.refuse_writers()', changes, relation);
+    execute format('alter table %s enable always trigger sealer_only', relation);
+end
+$$;
+comment on function batchcortex.make_sealer_only(regclass, text) is
+'Refuses changes of the kinds named (as in CREATE TRIGGER) to everyone but the sealer (SQLSTATE BC001).';
+
 create function batchcortex.make_leaves(relation regclass, domain text, key_column name, stamp regprocedure) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -74,8 +86,8 @@ as $$
 declare
     id integer;
 begin
-    insert into batchcortex.ledger_relation (relation, domain, key_column)
-        values (relation, domain, key_column) returning relation_id into id;
+    insert into batchcortex.ledger_relation (relation, domain, org_column, key_columns, hashed)
+        values (relation, domain, 'org_id', array[key_column], true) returning relation_id into id;
     execute format('create trigger leaf_stamp before insert on %s for each row execute function %s(%L, %L, %L)',
                    relation, stamp::regproc, id, domain, key_column);
     execute format('create trigger leaf_enqueue after insert on %s for each row execute function batchcortex.leaf_enqueue(%L, %L, %L)',
@@ -107,7 +119,14 @@ begin
             -- Months are UTC months, whatever the session's time zone.
             month := (date_trunc('month', clock_timestamp() at time zone 'UTC') + make_interval(months => i)) at time zone 'UTC';
             partition := format('%s_%s', (select relname from pg_class where oid = parent), to_char(month at time zone 'UTC', 'YYYY_MM'));
-            continue when to_regclass(format('batchcortex.%I', partition)) is not null;
+            if to_regclass(format('batchcortex.%I', partition)) is not null then
+                -- A table of that name that is no partition would stand where the records of a month belong.
+                if not exists (select from pg_inherits where inhrelid = to_regclass(format('batchcortex.%I', partition)) and inhparent = parent) then
+                    raise exception 'batchcortex.% is not a partition of %', quote_ident(partition), parent
+                        using errcode = 'BC503', hint = 'Rename or drop that table.';
+                end if;
+                continue;
+            end if;
             -- Made aside and attached: CREATE TABLE … PARTITION OF would stop every writer for a moment.
             execute format('create table batchcortex.%I (like %s including all)', partition, parent);
             perform batchcortex.isolate(format('batchcortex.%I', partition)::regclass);

@@ -40,7 +40,7 @@ begin
             end if;
             continue;
         end if;
-        execute step.statements;
+        perform batchcortex.apply_migration(step.version);
         insert into batchcortex.schema_migration (version, name, sha256) values (step.version, step.name, step.sha256);
         fresh := fresh || step.version;
     end loop;
@@ -55,3 +55,4 @@ comment on procedure batchcortex.migrate() is
 'Creates or updates the tables of BatchCortex in one transaction: all of it or nothing. Safe to run again. Each applied step is a row of batchcortex.schema_migration and an event of the installation''s log. Errors: 42501 not a superuser; BC503 wrong encoding, or an applied migration differs from the library''s.';
 
 comment on function batchcortex.migrations() is 'The steps of this library in order: number, name, SQL statements, SHA-256 of the statements.';
+comment on function batchcortex.apply_migration(integer) is 'Behind migrate(): runs one step that has not been applied, with the guard out of its way.';

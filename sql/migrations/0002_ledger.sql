@@ -4,12 +4,20 @@ create table batchcortex.ledger_relation (
     relation_id integer generated always as identity primary key,
     relation regclass not null unique,
     domain text not null unique check (octet_length(domain) between 1 and 255),
-    key_column name not null
+    org_column name,
+    key_columns name[] not null check (cardinality(key_columns) > 0),
+    hashed boolean not null,
+    known_triggers name[] not null default '{}'
 );
 comment on table batchcortex.ledger_relation is 'Tables whose rows are leaves. domain stands in each record preimage and never changes.';
+comment on column batchcortex.ledger_relation.org_column is 'Column (uuid) that names the organisation whose log holds a row; null for the installation''s log.';
+comment on column batchcortex.ledger_relation.key_columns is 'Columns that name a record, in the order of the primary key.';
+comment on column batchcortex.ledger_relation.hashed is 'Whether the rows carry their leaf hash in a column leaf_hash: the project''s own tables do, tables given to protect() do not.';
+comment on column batchcortex.ledger_relation.known_triggers is 'Triggers BEFORE a row is stored that the table had when it was protected.';
 alter table batchcortex.ledger_relation owner to batchcortex_owner;
 revoke all on table batchcortex.ledger_relation from public;
 grant select on table batchcortex.ledger_relation to batchcortex_auditor;
+select batchcortex.make_append_only('batchcortex.ledger_relation');
 
 -- Written by leaf_enqueue in the writer's transaction, emptied by the sealer. No index and no lock: writers only append.
 create table batchcortex.ledger_queue (
@@ -22,6 +30,7 @@ alter table batchcortex.ledger_queue owner to batchcortex_owner;
 revoke all on table batchcortex.ledger_queue from public, batchcortex_owner;
 -- verify looks up whether a row without a leaf waits for one.
 grant select on table batchcortex.ledger_queue to batchcortex_owner;
+select batchcortex.make_sealer_only('batchcortex.ledger_queue', 'insert or update or delete or truncate');
 
 create table batchcortex.ledger_tree (
     org_id uuid primary key,
@@ -31,6 +40,7 @@ create table batchcortex.ledger_tree (
 ) with (fillfactor = 50);
 comment on table batchcortex.ledger_tree is 'Head of each organisation''s tree: size in leaves and RFC 6962 root. Only the sealer writes it.';
 select batchcortex.isolate('batchcortex.ledger_tree');
+select batchcortex.make_sealer_only('batchcortex.ledger_tree', 'insert or update or delete or truncate');
 
 create table batchcortex.ledger_tile (
     org_id uuid not null,
@@ -54,6 +64,7 @@ comment on column batchcortex.ledger_tile.records is
 comment on column batchcortex.ledger_tile.recorded_from is 'Level 0 only: earliest recorded_at of the tile''s records; narrows the search for a record''s leaf.';
 comment on column batchcortex.ledger_tile.recorded_to is 'Level 0 only: latest recorded_at of the tile''s records.';
 select batchcortex.isolate('batchcortex.ledger_tile');
+select batchcortex.make_sealer_only('batchcortex.ledger_tile', 'insert or update or delete or truncate');
 
 create table batchcortex.ledger_checkpoint (
     org_id uuid not null,
@@ -65,3 +76,4 @@ create table batchcortex.ledger_checkpoint (
 comment on table batchcortex.ledger_checkpoint is 'One row a sealing: the tree''s size and root at that time.';
 select batchcortex.isolate('batchcortex.ledger_checkpoint');
 select batchcortex.make_append_only('batchcortex.ledger_checkpoint');
+select batchcortex.make_sealer_only('batchcortex.ledger_checkpoint', 'insert');

@@ -36,7 +36,7 @@ comment on column batchcortex.events_log.client_time is 'What a client said the 
 comment on column batchcortex.events_log.leaf_hash is 'SHA-256(0x00 || batchcortex.event_preimage(row)), 32 bytes.';
 
 select batchcortex.isolate('batchcortex.events_log');
-select batchcortex.make_append_only('batchcortex.events_log');
 select batchcortex.make_leaves('batchcortex.events_log', 'event', 'event_id', 'batchcortex.event_stamp()');
+select batchcortex.make_append_only('batchcortex.events_log');
 select batchcortex.make_append_only('batchcortex.schema_migration');
 select batchcortex.make_partitions();

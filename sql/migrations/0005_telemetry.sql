@@ -114,8 +114,8 @@ comment on column batchcortex.sample_segment.source_ticks is 'Source time of eac
 comment on column batchcortex.sample_segment.status is 'OPC UA StatusCode of each sample, the raw 32 bits as a non-negative number.';
 comment on column batchcortex.sample_segment.numbers is 'Values of a Double or Float tag, bits kept; null where the sample had no value.';
 select batchcortex.isolate('batchcortex.sample_segment');
-select batchcortex.make_append_only('batchcortex.sample_segment');
 select batchcortex.make_leaves('batchcortex.sample_segment', 'sample_segment', 'segment_id', 'batchcortex.leaf_stamp()');
+select batchcortex.make_append_only('batchcortex.sample_segment');
 select batchcortex.make_partitions();
 
 create view batchcortex.samples as

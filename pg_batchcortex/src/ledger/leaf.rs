@@ -239,7 +239,7 @@ pub unsafe extern "C-unwind" fn leaf_enqueue(fcinfo: pg_sys::FunctionCallInfo) -
 crate::function_info!(pg_finfo_leaf_enqueue);
 
 /// Appends to ledger_queue directly: no plan, no index, no trigger, and no privilege that the writer would need.
-fn append_to_queue(entry: &Entry) {
+pub fn append_to_queue(entry: &Entry) {
     // SAFETY: a tuple of the table's one bytea column is formed and inserted in the current transaction.
     unsafe {
         let schema = pg_sys::get_namespace_oid(c"batchcortex".as_ptr(), false);
@@ -303,6 +303,8 @@ create function batchcortex.log_event(action text, record_type text, record_id t
 returns uuid language c volatile parallel unsafe as 'MODULE_PATHNAME', 'log_event';
 create function batchcortex.refuse_change() returns trigger language c as 'MODULE_PATHNAME', 'refuse_change';
 comment on function batchcortex.refuse_change() is 'BEFORE UPDATE, DELETE or TRUNCATE trigger: refuses with SQLSTATE BC001.';
+create function batchcortex.refuse_writers() returns trigger language c as 'MODULE_PATHNAME', 'refuse_writers';
+comment on function batchcortex.refuse_writers() is 'BEFORE INSERT, UPDATE, DELETE or TRUNCATE trigger (statement): refuses everyone but the sealer with SQLSTATE BC001.';
 create function batchcortex.event_preimage(event record) returns bytea language c immutable strict parallel safe as 'MODULE_PATHNAME', 'event_preimage';
 comment on function batchcortex.event_preimage(record) is 'The record preimage of a row of batchcortex.events_log (docs/format.md): sha256(''\x00'' || event_preimage(e)) is its leaf hash.';
 create function batchcortex.segment_preimage(segment record) returns bytea language c immutable strict parallel safe as 'MODULE_PATHNAME', 'segment_preimage';

@@ -2,6 +2,8 @@
 //! tree, and verification recomputes all of it.
 
 pub mod entry; // a leaf that waits, packed
+pub mod foreign; // rows of tables that are not the project's
+pub mod key; // the name of a record
 pub mod leaf; // the trigger functions that hash and queue rows
 pub mod preimage; // the preimage of a row, for whoever wants to recompute
 pub mod proof; // inclusion and consistency proofs

@@ -4,6 +4,7 @@
 //! leaf that a session queues asks for a sealer. A sealer that fails ends, and the launcher starts it again.
 
 use super::seal;
+use crate::protection::break_glass;
 use crate::settings::SEAL_INTERVAL;
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags};
 use pgrx::pg_sys::panic::ErrorReportable;
@@ -36,6 +37,8 @@ struct Slot {
     ready: bool,
     /// How often a sealer is still to look for a ledger that a session has said is there, or will be when it commits.
     tries: u32,
+    /// Whether its logs tell that this server was started behind broken glass, or it has none.
+    glass: bool,
     /// Not to be started before this time, microseconds since 2000-01-01 UTC.
     not_before: i64,
 }
@@ -61,7 +64,11 @@ unsafe impl PGRXSharedMemory for Board {}
 // SAFETY: the name is used for this lock alone.
 static BOARD: PgLwLock<Board> = unsafe { PgLwLock::new(c"batchcortex_sealers") };
 
-thread_local!(static ASKED: Cell<bool> = const { Cell::new(false) });
+thread_local! {
+    static ASKED: Cell<bool> = const { Cell::new(false) };
+    static SEALER: Cell<bool> = const { Cell::new(false) };
+    static GLASS: Cell<bool> = const { Cell::new(false) };
+}
 
 impl Board {
     fn slot(&mut self, database: u32) -> Option<&mut Slot> {
@@ -117,6 +124,27 @@ pub fn want() {
     }
 }
 
+/// Whether this process is a sealer: the tables of the ledger are written by it alone.
+pub fn is_sealer() -> bool {
+    SEALER.get()
+}
+
+/// Whether this database's logs tell that the server was started behind broken glass.
+pub fn glass_recorded() -> bool {
+    if !GLASS.get() && available() {
+        let board = BOARD.share();
+        let recorded = board.slots.iter().any(|s| s.database == database() && s.glass);
+        GLASS.set(recorded);
+    }
+    GLASS.get()
+}
+
+/// Whether every database's logs tell it.
+pub fn glass_recorded_everywhere() -> bool {
+    let board = BOARD.share();
+    board.launcher != 0 && board.slots.iter().all(|s| s.database == 0 || s.glass)
+}
+
 /// Process id of this database's sealer, and leaves that it has sealed since the server started.
 pub fn sealer() -> Option<(i32, u64)> {
     if !available() {
@@ -168,11 +196,12 @@ pub fn request_seal() -> Option<i64> {
 pub extern "C-unwind" fn batchcortex_launcher(_argument: pg_sys::Datum) {
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     BackgroundWorker::connect_worker_to_spi(None, None);
-    // SAFETY: MyProcPid is set in every process of the server.
-    BOARD.exclusive().launcher = unsafe { pg_sys::MyProcPid };
     for database in all_databases() {
         let _ = BOARD.exclusive().slot(database);
     }
+    // Last: whoever waits for every database to have been seen to waits for this.
+    // SAFETY: MyProcPid is set in every process of the server.
+    BOARD.exclusive().launcher = unsafe { pg_sys::MyProcPid };
     loop {
         for database in idle() {
             start(database);
@@ -297,7 +326,20 @@ pub extern "C-unwind" fn batchcortex_sealer(argument: pg_sys::Datum) {
     let database = argument.value() as u32;
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(pg_sys::Oid::from(database)), None);
     use_own_settings();
-    if !BackgroundWorker::transaction(has_ledger) {
+    SEALER.set(true);
+    let ledger = BackgroundWorker::transaction(has_ledger);
+    if let Some(reason) = break_glass::reason().filter(|_| ledger && !glass_recorded()) {
+        BackgroundWorker::transaction(|| tell_every_log(&reason));
+    }
+    if let Some(slot) = BOARD
+        .exclusive()
+        .slots
+        .iter_mut()
+        .find(|s| s.database == database)
+    {
+        slot.glass = true;
+    }
+    if !ledger {
         // Migrated by a transaction that has not committed yet, or no ledger at all.
         let mut board = BOARD.exclusive();
         if let Some(slot) = board.slots.iter_mut().find(|s| s.database == database) {
@@ -361,6 +403,14 @@ pub extern "C-unwind" fn batchcortex_sealer(argument: pg_sys::Datum) {
     }
 }
 
+/// One event in each organisation's log and in the installation's.
+fn tell_every_log(reason: &str) {
+    let query = "select batchcortex.log_event('server.break_glass', 'server', current_setting('cluster_name'), reason => $1, org_id => o.org_id)
+                   from (select org_id from batchcortex.organisation union select '00000000-0000-0000-0000-000000000000') o";
+    Spi::run_with_args(query, &[reason.into()]).unwrap_or_report();
+    warning!("pg_batchcortex: append-only enforcement is off, batchcortex.break_glass says why: {reason}");
+}
+
 /// The sealer runs with the rights of a superuser: what the owner of a database has set for it (ALTER DATABASE … SET
 /// search_path, say) must decide neither which functions it calls nor how it works. As autovacuum does it.
 fn use_own_settings() {
@@ -421,9 +471,16 @@ fn take_turn() -> bool {
     }
 }
 
+/// Whether the tables of the ledger are all there, with keys and triggers: a restore makes these last, and what it has loaded so far is
+/// not sealed.
 fn has_ledger() -> bool {
-    let query = "select exists (select from pg_catalog.pg_extension where extname = 'pg_batchcortex')
-                    and to_regclass('batchcortex.ledger_queue') is not null and to_regclass('batchcortex.ledger_checkpoint') is not null";
+    let query = "select exists (select from pg_extension where extname = 'pg_batchcortex') and (
+                    select count(*) = 4
+                      from pg_class c
+                     where c.relnamespace = to_regnamespace('batchcortex')
+                       and c.relname in ('ledger_queue', 'ledger_tile', 'ledger_tree', 'ledger_checkpoint')
+                       and exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = 'sealer_only')
+                       and (c.relname = 'ledger_queue' or exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary)))";
     Spi::get_one::<bool>(query).unwrap_or_report() == Some(true)
 }
 

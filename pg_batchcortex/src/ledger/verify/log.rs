@@ -1,9 +1,11 @@
 //! One organisation's log: its rows and its leaves side by side, then tiles, root and checkpoints.
 
 use super::Finding;
-use super::rows::{Hashed, Rows, Source};
+use super::rows::{Hashed, Rows};
+use super::sources::Source;
 use crate::identity::unscoped::unscoped;
 use crate::ledger::entry::Entry;
+use crate::ledger::key::Key;
 use crate::ledger::records;
 use crate::ledger::scan::Scan;
 use crate::row::{Row, with_varlena};
@@ -14,7 +16,7 @@ use pgrx::datum::Uuid;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What was checked of one log.
 #[derive(Serialize)]
@@ -24,6 +26,8 @@ pub struct Summary {
     /// Rows of the source tables.
     pub rows: u64,
     leaves: u64,
+    /// Leaves whose rows the caller may not read.
+    leaves_unread: u64,
     waiting: u64,
     tree_size: i64,
     root: Option<String>,
@@ -31,18 +35,18 @@ pub struct Summary {
     checkpoints: u64,
 }
 
-type Record = (u32, [u8; 16]);
+type Record = (u32, Key);
 
 /// Rows that wait for their leaf, leaves that wait for their row: what is out of step while both stream by.
 #[derive(Default)]
 struct Pairing {
-    rows: HashMap<u32, HashMap<[u8; 16], Hash>>,
+    rows: HashMap<u32, HashMap<Key, Hash>>,
     leaves: HashMap<Record, (u64, Hash)>,
 }
 
 impl Pairing {
-    fn take_row(&mut self, (relation, key): Record) -> Option<Hash> {
-        self.rows.get_mut(&relation)?.remove(&key)
+    fn take_row(&mut self, (relation, key): &Record) -> Option<Hash> {
+        self.rows.get_mut(relation)?.remove(key)
     }
 }
 
@@ -69,10 +73,21 @@ pub fn all(only: Option<Uuid>, sources: &[Source]) -> Vec<Uuid> {
 }
 
 fn every(sources: &[Source]) -> Vec<Uuid> {
-    let mut query =
-        "select org_id from batchcortex.organisation union select org_id from batchcortex.ledger_tree"
-            .to_owned();
-    for source in sources {
+    let mut query = "select org_id from batchcortex.organisation union select org_id from batchcortex.ledger_tree
+                     union select distinct org_id from batchcortex.ledger_checkpoint union select org_id from batchcortex.ledger_tile where level = 0 and tile_index = 0"
+        .to_owned();
+    for source in sources.iter().filter(|source| source.readable) {
+        let Some(column) = &source.org_column else {
+            continue;
+        };
+        if !source.hashed {
+            let column = pgrx::spi::quote_identifier(column);
+            query += &format!(
+                " union select {column} from {} where {column} is not null",
+                source.relation
+            );
+            continue;
+        }
         // Skips from organisation to organisation along the primary key instead of reading every row.
         query += &format!(
             " union (with recursive seen (org_id) as (
@@ -104,9 +119,14 @@ pub fn check(org_id: Uuid, sources: &[Source], findings: &mut Vec<Finding>) -> S
         findings,
         pairing: Pairing::default(),
         rows: 0,
+        unread: sources.iter().filter(|s| !s.readable).map(|s| s.id).collect(),
+        leaves_unread: 0,
     };
     let (organisation, tree_size, root, sealed_at) = check.head();
-    let mut streams: HashMap<u32, Rows<'_>> = sources.iter().map(|s| (s.id, Rows::open(s, org_id))).collect();
+    let mut streams: HashMap<u32, Rows<'_>> = sources
+        .iter()
+        .filter_map(|s| Some((s.id, Rows::open(s, org_id)?)))
+        .collect();
     let mut checkpoints = Checkpoints::open(org_id);
 
     let mut range = CompactRange::new();
@@ -142,6 +162,7 @@ pub fn check(org_id: Uuid, sources: &[Source], findings: &mut Vec<Finding>) -> S
         organisation,
         rows: check.rows,
         leaves,
+        leaves_unread: check.leaves_unread,
         waiting,
         tree_size,
         root: root.map(hex::encode),
@@ -157,6 +178,9 @@ struct Check<'a> {
     findings: &'a mut Vec<Finding>,
     pairing: Pairing,
     rows: u64,
+    /// Relations whose rows the caller may not read: their leaves count for the tree alone.
+    unread: HashSet<u32>,
+    leaves_unread: u64,
 }
 
 impl Check<'_> {
@@ -178,8 +202,14 @@ impl Check<'_> {
     }
 
     fn find_record(&mut self, code: &'static str, (relation, key): Record, detail: String) {
+        let kinds = self
+            .sources
+            .iter()
+            .find(|s| s.id == relation)
+            .map_or(&[][..], |s| &s.key_kinds);
+        let record = key.text(kinds);
         let relation = self.relation(relation);
-        self.find(code, &relation, Uuid::from_bytes(key).to_string(), detail);
+        self.find(code, &relation, record, detail);
     }
 
     /// Through a scan, like the tiles: a plain query would see a newer head once the transaction has written something.
@@ -266,17 +296,10 @@ impl Check<'_> {
         for (hash, (relation, key)) in hashes.iter().zip(listed) {
             let leaf_index = range.size();
             range.append(*hash);
-            match <[u8; 16]>::try_from(key) {
-                Ok(key) => self.leaf((relation, key), leaf_index, *hash),
-                Err(_) => {
-                    let detail = format!("the key of leaf {leaf_index} is not a uuid");
-                    self.find(
-                        "wrong_tile",
-                        "batchcortex.ledger_tile",
-                        format!("0/{index}"),
-                        detail,
-                    );
-                }
+            if self.unread.contains(&relation) {
+                self.leaves_unread += 1;
+            } else {
+                self.leaf((relation, Key::of(key)), leaf_index, *hash);
             }
             checkpoints.at(self, range);
         }
@@ -312,7 +335,7 @@ impl Check<'_> {
         if !row.agrees {
             self.find_record(
                 "wrong_leaf",
-                record,
+                record.clone(),
                 "the row does not hash to its leaf_hash column".to_owned(),
             );
         }
@@ -324,7 +347,7 @@ impl Check<'_> {
                     .rows
                     .entry(relation)
                     .or_default()
-                    .insert(row.key, row.leaf)
+                    .insert(record.1.clone(), row.leaf)
                     .is_some()
                 {
                     self.find_record(
@@ -338,10 +361,10 @@ impl Check<'_> {
     }
 
     fn leaf(&mut self, record: Record, index: u64, leaf: Hash) {
-        match self.pairing.take_row(record) {
+        match self.pairing.take_row(&record) {
             Some(row) => self.compare(record, index, leaf, row, true),
             None => {
-                if let Some((first, _)) = self.pairing.leaves.insert(record, (index, leaf)) {
+                if let Some((first, _)) = self.pairing.leaves.insert(record.clone(), (index, leaf)) {
                     self.find_record(
                         "missing_row",
                         record,
@@ -450,11 +473,11 @@ impl Check<'_> {
         let mut waiting = 0;
         for entry in queued(*self.org_id.as_bytes()) {
             waiting += 1;
-            let Ok(key) = <[u8; 16]>::try_from(entry.key.as_slice()) else {
+            if self.unread.contains(&entry.relation_id) {
                 continue;
-            };
-            let record = (entry.relation_id, key);
-            match self.pairing.take_row(record) {
+            }
+            let record = (entry.relation_id, Key::of(&entry.key));
+            match self.pairing.take_row(&record) {
                 Some(row) if row == entry.hash => {}
                 Some(_) => self.find_record(
                     "wrong_leaf",

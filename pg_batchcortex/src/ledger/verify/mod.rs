@@ -4,6 +4,7 @@
 mod log; // one organisation's log
 mod protection; // triggers and row security as they should be
 mod rows; // rows of the source tables, as leaves
+mod sources; // which tables these are
 
 use crate::ledger::worker;
 use log::Summary;
@@ -37,7 +38,8 @@ fn run(org: Option<Uuid>) -> Verification {
     let mut logs = Vec::new();
     // SAFETY: one SPI connection for all cursors; closed below, or by the abort of the transaction.
     unsafe { pg_sys::SPI_connect() };
-    let sources = rows::sources();
+    let sources = sources::read(&mut findings);
+    sources::compare_with_log(&mut findings);
     for org_id in log::all(org, &sources) {
         logs.push(log::check(org_id, &sources, &mut findings));
     }

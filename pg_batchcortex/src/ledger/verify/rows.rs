@@ -1,91 +1,82 @@
 //! The rows that leaves stand for.
 
+use super::sources::Source;
+use crate::ledger::foreign::{self, INSTALLATION};
+use crate::ledger::key::Key;
 use crate::ledger::scan::Scan;
 use crate::row::{Row, uuid_bytes, with_varlena};
 use batchcortex_ledger::hash::Hash;
 use pgrx::datum::Uuid;
-use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
-
-/// A table whose rows are leaves.
-pub struct Source {
-    /// ledger_relation.relation_id.
-    pub id: u32,
-    /// Qualified and quoted.
-    pub relation: String,
-    /// Domain of its preimages.
-    pub domain: String,
-    /// Column that names a record.
-    pub key_column: String,
-}
 
 /// A row, hashed as it stands.
 pub struct Hashed {
     /// Key of the record.
-    pub key: [u8; 16],
+    pub key: Key,
     /// What its bytes hash to now.
     pub leaf: Hash,
     /// Whether its own leaf_hash column says the same.
     pub agrees: bool,
 }
 
-/// The registered tables.
-pub fn sources() -> Vec<Source> {
-    let query = "select r.relation_id, format('%I.%I', n.nspname, c.relname), r.domain, r.key_column::text
-                   from batchcortex.ledger_relation r
-                   join pg_class c on c.oid = r.relation join pg_namespace n on n.oid = c.relnamespace order by 1";
-    Spi::connect(|client| {
-        client
-            .select(query, None, &[])
-            .unwrap_or_report()
-            .filter_map(|row| {
-                Some(Source {
-                    id: row.get::<i32>(1).unwrap_or_report()? as u32,
-                    relation: row.get(2).unwrap_or_report()?,
-                    domain: row.get(3).unwrap_or_report()?,
-                    key_column: row.get(4).unwrap_or_report()?,
-                })
-            })
-            .collect()
-    })
-}
-
-/// The rows of one table and organisation, in the order in which they were recorded.
+/// The rows of one table in one log: in the order in which they were recorded, or in which they lie.
 pub struct Rows<'a> {
     source: &'a Source,
     scan: Scan,
-    columns: Option<(usize, usize)>,
+    columns: Option<Columns>,
+}
+
+struct Columns {
+    key: Vec<usize>,
+    leaf_hash: Option<usize>,
 }
 
 /// Rows fetched at once.
 const BATCH: i64 = 2000;
 
 impl<'a> Rows<'a> {
-    /// Opens them.
-    pub fn open(source: &'a Source, org_id: Uuid) -> Self {
-        let key = pgrx::spi::quote_identifier(&source.key_column);
-        let query = format!(
-            "select * from {} where org_id = $1 order by recorded_at, {key}",
-            source.relation
-        );
-        Rows {
-            source,
-            scan: Scan::open(&query, &[*org_id.as_bytes()], BATCH),
-            columns: None,
+    /// Opens them; none when the table has nothing in this log or cannot be read.
+    pub fn open(source: &'a Source, org_id: Uuid) -> Option<Self> {
+        if !source.readable {
+            return None;
         }
+        let quote = |name: &String| pgrx::spi::quote_identifier(name);
+        let mut query = format!("select * from {}", source.relation);
+        let scan = match &source.org_column {
+            None if *org_id.as_bytes() == INSTALLATION => Scan::open(&query, &[], BATCH),
+            None => return None,
+            Some(column) => {
+                query += &format!(" where {} operator(pg_catalog.=) $1", quote(column));
+                if source.hashed {
+                    query += &format!(" order by recorded_at, {}", quote(&source.key_columns[0]));
+                } else if *org_id.as_bytes() == INSTALLATION {
+                    query += &format!(" or {} is null", quote(column));
+                }
+                Scan::open(&query, &[*org_id.as_bytes()], BATCH)
+            }
+        };
+        Some(Rows {
+            source,
+            scan,
+            columns: None,
+        })
     }
 
     /// Hashes the next rows; false when there are none.
     pub fn next(&mut self, mut body: impl FnMut(Hashed)) -> bool {
         let (source, columns) = (self.source, &mut self.columns);
         self.scan.next(|row| {
-            let find = |name: &str| {
-                row.position(name)
-                    .unwrap_or_else(|| error!("{} has no column {name}", source.relation))
-            };
-            let (key, leaf_hash) =
-                *columns.get_or_insert_with(|| (find(&source.key_column), find("leaf_hash")));
-            body(hash(source, row, key, leaf_hash));
+            let columns = columns.get_or_insert_with(|| {
+                let find = |name: &str| {
+                    row.position(name)
+                        .unwrap_or_else(|| error!("{} has no column {name}", source.relation))
+                };
+                Columns {
+                    key: source.key_columns.iter().map(|name| find(name)).collect(),
+                    leaf_hash: source.hashed.then(|| find("leaf_hash")),
+                }
+            });
+            body(hash(source, row, columns));
         })
     }
 
@@ -95,13 +86,27 @@ impl<'a> Rows<'a> {
     }
 }
 
-fn hash(source: &Source, row: &Row<'_>, key: usize, leaf_hash: usize) -> Hashed {
+fn hash(source: &Source, row: &Row<'_>, columns: &Columns) -> Hashed {
+    let Some(leaf_hash) = columns.leaf_hash else {
+        return Hashed {
+            key: Key::of(&foreign::key(row, &columns.key)),
+            leaf: row.leaf_by_name(&source.domain).unwrap_or_default(),
+            agrees: true,
+        };
+    };
     // A row too large to encode cannot have been hashed when it was written: it agrees with no leaf.
     let leaf = row.leaf(&source.domain, Some(leaf_hash)).unwrap_or_default();
     // SAFETY: the key is a uuid column, leaf_hash a bytea column.
     unsafe {
         Hashed {
-            key: row.get(key).map(|datum| uuid_bytes(datum)).unwrap_or_default(),
+            key: Key::Uuid(
+                columns
+                    .key
+                    .first()
+                    .and_then(|key| row.get(*key))
+                    .map(|datum| uuid_bytes(datum))
+                    .unwrap_or_default(),
+            ),
             leaf,
             agrees: row
                 .get(leaf_hash)

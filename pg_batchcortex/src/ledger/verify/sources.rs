@@ -1,0 +1,146 @@
+//! The tables whose rows are leaves: the project's own, as this library knows them, and those given to `protect()`, as the log tells.
+
+use super::Finding;
+use crate::ledger::scan::Scan;
+use crate::row::with_varlena;
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReportable;
+use pgrx::prelude::*;
+
+/// A table whose rows are leaves.
+pub struct Source {
+    /// ledger_relation.relation_id.
+    pub id: u32,
+    /// Qualified and quoted.
+    pub relation: String,
+    /// Domain of its preimages.
+    pub domain: String,
+    /// Column that names the organisation; none for the installation's log.
+    pub org_column: Option<String>,
+    /// Columns that name a record.
+    pub key_columns: Vec<String>,
+    /// Types of the key columns.
+    pub key_kinds: Vec<pg_sys::Oid>,
+    /// Whether the rows carry their leaf hash.
+    pub hashed: bool,
+    /// Whether the rows can be read: the caller may, and the columns are there.
+    pub readable: bool,
+}
+
+/// Domain, table and key of the project's own sources.
+const OWN: [(&str, &str, &str); 2] = [
+    ("event", "batchcortex.events_log", "event_id"),
+    ("sample_segment", "batchcortex.sample_segment", "segment_id"),
+];
+
+const REGISTER: &str = "
+    select r.relation_id, coalesce(format('%I.%I', n.nspname, c.relname), r.relation::oid::text), r.domain, r.org_column::text,
+           r.key_columns::text[], r.hashed,
+           array(select coalesce(a.atttypid, 0) from unnest(r.key_columns) with ordinality k (name, i)
+                   left join pg_attribute a on a.attrelid = r.relation and a.attname = k.name and not a.attisdropped order by k.i)::oid[],
+           c.oid is not null and has_table_privilege(c.oid, 'select')
+             or r.hashed and pg_has_role('batchcortex_owner', 'usage'),
+           c.oid is not null and not exists (
+               select from unnest(r.key_columns || r.org_column || case when r.hashed then '{recorded_at,leaf_hash}'::name[] end) k (name)
+                where k.name is not null
+                  and not exists (select from pg_attribute a where a.attrelid = r.relation and a.attname = k.name and not a.attisdropped))
+      from batchcortex.ledger_relation r left join pg_class c on c.oid = r.relation left join pg_namespace n on n.oid = c.relnamespace
+     order by 1";
+
+/// The registered tables; what is wrong with the register is found.
+pub fn read(findings: &mut Vec<Finding>) -> Vec<Source> {
+    let mut find = |record: &str, detail: &str| {
+        findings.push(Finding {
+            log: "installation".to_owned(),
+            code: "weakened_protection",
+            relation: "batchcortex.ledger_relation".to_owned(),
+            record: record.to_owned(),
+            detail: detail.to_owned(),
+        });
+    };
+    let mut sources: Vec<Source> = Spi::connect(|client| {
+        client
+            .select(REGISTER, None, &[])
+            .unwrap_or_report()
+            .filter_map(|row| {
+                let source = Source {
+                    id: row.get::<i32>(1).unwrap_or_report()? as u32,
+                    relation: row.get(2).unwrap_or_report()?,
+                    domain: row.get(3).unwrap_or_report()?,
+                    org_column: row.get(4).unwrap_or_report(),
+                    key_columns: row.get(5).unwrap_or_report()?,
+                    hashed: row.get(6).unwrap_or_report()?,
+                    key_kinds: row.get(7).unwrap_or_report()?,
+                    readable: row.get(8).unwrap_or_report()?,
+                };
+                Some((source, row.get::<bool>(9).unwrap_or_report()?))
+            })
+            .map(|(mut source, complete)| {
+                if !complete {
+                    find(
+                        &source.relation,
+                        "the table or a column of it that a leaf needs is missing: its rows cannot be verified",
+                    );
+                    source.readable = false;
+                }
+                source
+            })
+            .collect()
+    });
+    for (domain, relation, key) in OWN {
+        match sources.iter_mut().find(|source| source.domain == domain) {
+            None => find(relation, "the table is not registered: its rows have no leaves"),
+            Some(source) => {
+                if source.relation != relation
+                    || source.key_columns != [key]
+                    || source.org_column.as_deref() != Some("org_id")
+                    || !source.hashed
+                {
+                    find(
+                        relation,
+                        &format!("the register says {} instead", source.relation),
+                    );
+                }
+                source.relation = relation.to_owned();
+                source.key_columns = vec![key.to_owned()];
+                source.key_kinds = vec![pg_sys::UUIDOID];
+                source.org_column = Some("org_id".to_owned());
+                source.hashed = true;
+            }
+        }
+    }
+    sources
+}
+
+/// Tables of others must be registered as their event in the installation's log says, and only those.
+pub fn compare_with_log(findings: &mut Vec<Finding>) {
+    let query = "
+        select coalesce(r.domain, e.domain),
+               case when e.domain is null then 'no event table.protected tells of the table'
+                    when r.domain is null then 'the table was protected and is not registered any more'
+                    else 'the register differs from the event table.protected' end
+          from (select relation_id, domain, org_column::text, key_columns::text[] from batchcortex.ledger_relation where not hashed) r
+          full join (select (after ->> 'relation_id')::integer as relation_id, after ->> 'domain' as domain, after ->> 'org_column' as org_column,
+                            array(select json_array_elements_text(after -> 'key_columns')) as key_columns
+                       from batchcortex.events_log
+                      where org_id = '00000000-0000-0000-0000-000000000000' and action = 'table.protected') e
+            on e.relation_id = r.relation_id
+         where (e.relation_id, e.domain, e.org_column, e.key_columns) is distinct from (r.relation_id, r.domain, r.org_column, r.key_columns)";
+    let mut scan = Scan::open(query, &[], 1000);
+    while scan.next(|row| {
+        let text = |i: usize| {
+            // SAFETY: text columns.
+            row.get(i)
+                .map(|datum| unsafe { with_varlena(datum, |bytes| String::from_utf8_lossy(bytes).into_owned()) })
+                .unwrap_or_default()
+        };
+        findings.push(Finding {
+            log: "installation".to_owned(),
+            code: "weakened_protection",
+            relation: "batchcortex.ledger_relation".to_owned(),
+            record: text(0),
+            detail: text(1),
+        });
+    }) {}
+    scan.close();
+}

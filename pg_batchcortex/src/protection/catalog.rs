@@ -1,0 +1,116 @@
+//! What an object belongs to: the table of a trigger, policy, constraint or default.
+
+use pgrx::pg_sys;
+
+/// Catalogs that pgrx does not name; their numbers never change.
+pub const POLICY: pg_sys::Oid = pg_sys::Oid::from_u32(3256);
+/// pg_rewrite.
+pub const RULE: pg_sys::Oid = pg_sys::Oid::from_u32(2618);
+/// pg_attrdef.
+pub const DEFAULT: pg_sys::Oid = pg_sys::Oid::from_u32(2604);
+
+/// pg_constraint.
+pub const CONSTRAINT: pg_sys::Oid = pg_sys::Oid::from_u32(2606);
+
+/// The first columns of pg_constraint: oid, name, schema, kind, deferrable, deferred, validated, table.
+#[repr(C)]
+struct Constraint {
+    oid: pg_sys::Oid,
+    name: pg_sys::NameData,
+    namespace: pg_sys::Oid,
+    kind: [u8; 4],
+    table: pg_sys::Oid,
+}
+
+/// The first columns of pg_policy and of pg_rewrite: oid, name, table.
+#[repr(C)]
+struct Named {
+    oid: pg_sys::Oid,
+    name: pg_sys::NameData,
+    table: pg_sys::Oid,
+}
+
+/// The first columns of pg_attrdef: oid, table.
+#[repr(C)]
+struct Unnamed {
+    oid: pg_sys::Oid,
+    table: pg_sys::Oid,
+}
+
+/// A trigger, as its catalog row says.
+pub struct Trigger {
+    /// Its table.
+    pub table: pg_sys::Oid,
+    /// The function that it calls.
+    pub function: pg_sys::Oid,
+}
+
+/// The trigger of an oid.
+pub fn trigger(oid: pg_sys::Oid) -> Option<Trigger> {
+    row(pg_sys::TriggerRelationId, oid, |row: &pg_sys::FormData_pg_trigger| Trigger {
+        table: row.tgrelid,
+        function: row.tgfoid,
+    })
+}
+
+/// The table of a policy.
+pub fn policy_table(oid: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    row(POLICY, oid, |row: &Named| row.table)
+}
+
+/// The table of a constraint.
+pub fn constraint_table(oid: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    row(CONSTRAINT, oid, |row: &Constraint| row.table)
+}
+
+/// The table or view of a rule.
+pub fn rule_table(oid: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    row(RULE, oid, |row: &Named| row.table)
+}
+
+/// The table of a column's default.
+pub fn default_table(oid: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    row(DEFAULT, oid, |row: &Unnamed| row.table)
+}
+
+/// Reads one row of a catalog by oid, its first column; none when it is not there, or not yet visible.
+fn row<Form, T>(catalog: pg_sys::Oid, oid: pg_sys::Oid, read: impl FnOnce(&Form) -> T) -> Option<T> {
+    // SAFETY: the catalog's rows are of this form; the tuple is a copy or pinned by the catalog cache until the end of the
+    // transaction at the latest.
+    unsafe {
+        let open = pg_sys::table_open(catalog, pg_sys::AccessShareLock as i32);
+        let tuple = pg_sys::get_catalog_object_by_oid(open, 1, oid);
+        let found = (!tuple.is_null()).then(|| {
+            let header = (*tuple).t_data;
+            read(&*header.cast::<u8>().add(usize::from((*header).t_hoff)).cast::<Form>())
+        });
+        pg_sys::table_close(open, pg_sys::AccessShareLock as i32);
+        found
+    }
+}
+
+/// Library and language of a C function: the file that it is loaded from, none for functions in other languages.
+pub fn library(function: pg_sys::Oid) -> Option<String> {
+    // SAFETY: a catalog cache look-up, released again; probin is null or a text.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::PROCOID as i32,
+            pg_sys::Datum::from(function),
+        );
+        if tuple.is_null() {
+            return None;
+        }
+        let mut null = false;
+        let file = pg_sys::SysCacheGetAttr(
+            pg_sys::SysCacheIdentifier::PROCOID as i32,
+            tuple,
+            pg_sys::Anum_pg_proc_probin as pg_sys::AttrNumber,
+            &raw mut null,
+        );
+        let file = (!null).then(|| {
+            crate::row::with_varlena(file, |bytes| String::from_utf8_lossy(bytes).into_owned())
+        });
+        pg_sys::ReleaseSysCache(tuple);
+        file
+    }
+}

@@ -1,0 +1,194 @@
+//! Objects that are made, altered or dropped: by a statement, by CASCADE, by DROP OWNED, whichever way. Whatever reaches the
+//! object access hook has no way around it.
+
+use super::catalog;
+use super::guard;
+use super::mark::{self, Mark};
+use super::refuse;
+use crate::error::Refusal;
+use pgrx::pg_sys;
+
+/// Refuses an access that would take a guard away.
+///
+/// # Safety
+/// Arguments must be those of the object access hook.
+pub unsafe fn check(
+    access: pg_sys::ObjectAccessType::Type,
+    class: pg_sys::Oid,
+    object: pg_sys::Oid,
+    column: i32,
+    argument: *mut std::ffi::c_void,
+) -> Result<(), Refusal> {
+    use pg_sys::ObjectAccessType as Access;
+    // SAFETY: the argument is of the type that belongs to the access, or null.
+    unsafe {
+        match access {
+            Access::OAT_FUNCTION_EXECUTE => executed(object),
+            Access::OAT_TRUNCATE => match mark::of(object) {
+                Some(mark @ (Mark::Protected | Mark::Ledger)) => {
+                    Err(refuse::change(mark, "TRUNCATE", object))
+                }
+                _ => Ok(()),
+            },
+            Access::OAT_DROP => {
+                let flags = argument
+                    .cast::<pg_sys::ObjectAccessDrop>()
+                    .as_ref()
+                    .map_or(0, |drop| drop.dropflags as u32);
+                // What PostgreSQL drops on its own account: the old half of a rewritten table, say.
+                if flags & pg_sys::PERFORM_DELETION_INTERNAL != 0 || !mark::any() {
+                    return Ok(());
+                }
+                dropped(class, object, column)
+            }
+            Access::OAT_POST_ALTER => {
+                let internal = argument
+                    .cast::<pg_sys::ObjectAccessPostAlter>()
+                    .as_ref()
+                    .is_some_and(|alter| alter.is_internal);
+                if internal || !mark::any() {
+                    return Ok(());
+                }
+                altered(class, object)
+            }
+            Access::OAT_POST_CREATE if class == pg_sys::ProcedureRelationId && mark::any() => {
+                // A function that is replaced keeps its oid.
+                function("CREATE OR REPLACE FUNCTION", object)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// pg_surgery changes pages beneath every check.
+fn executed(function: pg_sys::Oid) -> Result<(), Refusal> {
+    if function.to_u32() < pg_sys::FirstNormalObjectId {
+        return Ok(());
+    }
+    let surgery =
+        catalog::library(function).is_some_and(|file| file.rsplit('/').next().is_some_and(|name| name.starts_with("pg_surgery")));
+    if surgery && mark::any() {
+        return Err(refuse::guarded(
+            "pg_surgery refused: this database keeps records".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn dropped(class: pg_sys::Oid, object: pg_sys::Oid, column: i32) -> Result<(), Refusal> {
+    if class == pg_sys::RelationRelationId {
+        if super::plan::is_catalog(object) {
+            return Err(refuse::structure("DROP", object));
+        }
+        return match mark::of(object) {
+            Some(Mark::Tracked) if column != 0 => Ok(()),
+            Some(_) if guard::disposing() == Some(object) => Ok(()),
+            Some(Mark::Tracked) => Err(refuse::structure("DROP TABLE", object)
+                .hint("End the tracking first: batchcortex.untrack(table).")),
+            Some(_) if column != 0 => Err(refuse::structure("DROP COLUMN", object)),
+            Some(_) => Err(refuse::structure("DROP", object)),
+            None => Ok(()),
+        };
+    }
+    if class == pg_sys::NamespaceRelationId && mark::is_own_schema(object) {
+        return Err(refuse::guarded("DROP SCHEMA refused: it holds records".to_owned()));
+    }
+    if class == pg_sys::ExtensionRelationId && is_own_extension(object) {
+        return Err(refuse::guarded(
+            "DROP EXTENSION refused: this database keeps records".to_owned(),
+        ));
+    }
+    if class == pg_sys::ProcedureRelationId {
+        return function("DROP FUNCTION", object);
+    }
+    if class == pg_sys::TriggerRelationId {
+        return own_trigger("DROP TRIGGER", object);
+    }
+    part("DROP", class, object)
+}
+
+fn altered(class: pg_sys::Oid, object: pg_sys::Oid) -> Result<(), Refusal> {
+    if guard::harmless() {
+        return Ok(());
+    }
+    if class == pg_sys::RelationRelationId {
+        if super::plan::is_catalog(object) {
+            return Err(refuse::structure("ALTER", object));
+        }
+        return match mark::of(object) {
+            None | Some(Mark::Tracked) => Ok(()),
+            Some(_) => Err(refuse::structure("ALTER", object)),
+        };
+    }
+    if class == pg_sys::NamespaceRelationId && mark::is_own_schema(object) {
+        return Err(refuse::guarded("ALTER SCHEMA refused: it holds records".to_owned()));
+    }
+    if class == pg_sys::ExtensionRelationId && is_own_extension(object) {
+        return Err(refuse::guarded(
+            "ALTER EXTENSION refused: this database keeps records".to_owned(),
+        ));
+    }
+    if class == pg_sys::ProcedureRelationId {
+        return function("ALTER FUNCTION", object);
+    }
+    if class == pg_sys::TriggerRelationId {
+        return own_trigger("ALTER TRIGGER", object);
+    }
+    part("ALTER", class, object)
+}
+
+/// Functions of the project, and PostgreSQL's own, which verification calls.
+fn function(what: &str, object: pg_sys::Oid) -> Result<(), Refusal> {
+    // SAFETY: a catalog look-up; invalid for a function that is being made.
+    let namespace = unsafe { pg_sys::get_func_namespace(object) };
+    if object.to_u32() < pg_sys::FirstNormalObjectId || mark::is_own_schema(namespace) && !guard::own_script() {
+        return Err(refuse::guarded(format!(
+            "{what} refused: the records of this database rest on the function"
+        )));
+    }
+    Ok(())
+}
+
+fn own_trigger(what: &str, object: pg_sys::Oid) -> Result<(), Refusal> {
+    match catalog::trigger(object) {
+        Some(trigger)
+            if mark::trigger(trigger.function, mark::schema()).is_some()
+                && guard::disposing() != Some(trigger.table)
+                && guard::untracking() != Some(object) =>
+        {
+            Err(refuse::structure(what, trigger.table))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Policies, constraints, rules and defaults of guarded tables.
+fn part(what: &str, class: pg_sys::Oid, object: pg_sys::Oid) -> Result<(), Refusal> {
+    let (name, table) = if class == catalog::POLICY {
+        ("POLICY", catalog::policy_table(object))
+    } else if class == catalog::CONSTRAINT {
+        ("CONSTRAINT", catalog::constraint_table(object))
+    } else if class == catalog::RULE {
+        ("RULE", catalog::rule_table(object))
+    } else if class == catalog::DEFAULT {
+        ("DEFAULT", catalog::default_table(object))
+    } else {
+        return Ok(());
+    };
+    match table {
+        Some(table) if guard::disposing() != Some(table) => match mark::of(table) {
+            None | Some(Mark::Tracked) => Ok(()),
+            Some(_) => Err(refuse::structure(&format!("{what} {name}"), table)),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// Whether an extension is this one.
+pub fn is_own_extension(extension: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up; the name is null or NUL-terminated.
+    unsafe {
+        let name = pg_sys::get_extension_name(extension);
+        !name.is_null() && std::ffi::CStr::from_ptr(name) == c"pg_batchcortex"
+    }
+}

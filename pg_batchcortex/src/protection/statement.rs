@@ -1,0 +1,412 @@
+//! Statements that would change guarded tables. What takes nothing away from a record passes: maintenance, statistics, storage,
+//! indexes, new nullable columns. Everything else is refused.
+
+use super::guard;
+use super::mark::{self, Mark};
+use super::plan::{cells, elements};
+use super::refuse::{guarded, structure};
+use crate::error::Refusal;
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReportable;
+use std::ffi::CStr;
+
+/// Whether a statement is of a kind that [`check`] looks at.
+///
+/// # Safety
+/// `statement` must be a parse tree.
+pub unsafe fn concerns(statement: *mut pg_sys::Node) -> bool {
+    use pg_sys::NodeTag as Tag;
+    // SAFETY: as the caller promises.
+    !statement.is_null()
+        && matches!(
+            unsafe { (*statement).type_ },
+            Tag::T_AlterTableStmt
+                | Tag::T_AlterTableMoveAllStmt
+                | Tag::T_AlterExtensionStmt
+                | Tag::T_AlterExtensionContentsStmt
+                | Tag::T_CreateTrigStmt
+                | Tag::T_RuleStmt
+                | Tag::T_ViewStmt
+                | Tag::T_CreateStmt
+                | Tag::T_CreateFunctionStmt
+                | Tag::T_AlterRoleStmt
+                | Tag::T_AlterRoleSetStmt
+                | Tag::T_DropRoleStmt
+                | Tag::T_GrantRoleStmt
+                | Tag::T_RenameStmt
+        )
+}
+
+/// Refuses a statement that would take a guard away; otherwise whether it is known to be harmless.
+///
+/// # Safety
+/// `statement` must be a parse tree that [`concerns`] has let through.
+pub unsafe fn check(statement: *mut pg_sys::Node) -> Result<bool, Refusal> {
+    use pg_sys::NodeTag as Tag;
+    // SAFETY: the tag tells the type.
+    unsafe {
+        match (*statement).type_ {
+            Tag::T_AlterTableStmt => alter_table(&*statement.cast()),
+            Tag::T_AlterTableMoveAllStmt | Tag::T_AlterExtensionStmt => Ok(true),
+            Tag::T_AlterExtensionContentsStmt => {
+                let statement = &*statement.cast::<pg_sys::AlterExtensionContentsStmt>();
+                if CStr::from_ptr(statement.extname) == c"pg_batchcortex" && !guard::own_script() {
+                    return Err(guarded(
+                        "ALTER EXTENSION refused: the records of this database rest on it".to_owned(),
+                    ));
+                }
+                Ok(false)
+            }
+            Tag::T_CreateTrigStmt => create_trigger(&*statement.cast()),
+            Tag::T_RuleStmt => {
+                let table = relation((*statement.cast::<pg_sys::RuleStmt>()).relation);
+                match mark::of(table) {
+                    None | Some(Mark::Tracked) => Ok(false),
+                    Some(_) => Err(structure("CREATE RULE", table)),
+                }
+            }
+            Tag::T_ViewStmt => {
+                let view = relation((*statement.cast::<pg_sys::ViewStmt>()).view);
+                match mark::of(view) {
+                    None => Ok(false),
+                    Some(_) => Err(structure("CREATE OR REPLACE VIEW", view)),
+                }
+            }
+            Tag::T_CreateStmt => inherit(&*statement.cast()),
+            Tag::T_CreateFunctionStmt => {
+                let names = (*statement.cast::<pg_sys::CreateFunctionStmt>()).funcname;
+                if !guard::own_script() && mark::is_own_schema(creation_schema(names)) {
+                    return Err(guarded(
+                        "CREATE FUNCTION refused in the schemas of BatchCortex".to_owned(),
+                    ));
+                }
+                Ok(false)
+            }
+            Tag::T_AlterRoleStmt => role((*statement.cast::<pg_sys::AlterRoleStmt>()).role),
+            Tag::T_AlterRoleSetStmt => role((*statement.cast::<pg_sys::AlterRoleSetStmt>()).role),
+            Tag::T_DropRoleStmt => {
+                elements((*statement.cast::<pg_sys::DropRoleStmt>()).roles)
+                    .try_fold(false, |_, named| role(named))
+            }
+            Tag::T_GrantRoleStmt => {
+                let granted = (*statement.cast::<pg_sys::GrantRoleStmt>()).granted_roles;
+                let owner = elements(granted).any(|role: *mut pg_sys::AccessPriv| {
+                    !(*role).priv_name.is_null() && CStr::from_ptr((*role).priv_name) == c"batchcortex_owner"
+                });
+                if owner {
+                    return Err(guarded(
+                        "GRANT refused: nobody is a member of batchcortex_owner".to_owned(),
+                    ));
+                }
+                Ok(false)
+            }
+            _ => {
+                let rename = &*statement.cast::<pg_sys::RenameStmt>();
+                if rename.renameType == pg_sys::ObjectType::OBJECT_ROLE {
+                    own_role(rename.subname)?;
+                }
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// After a statement that made or attached a partition of a protected table: TRUNCATE of the partition alone is refused too.
+///
+/// # Safety
+/// As for [`check`].
+pub unsafe fn after(statement: *mut pg_sys::Node) {
+    // SAFETY: the tag tells the type.
+    unsafe {
+        match (*statement).type_ {
+            pg_sys::NodeTag::T_CreateStmt => {
+                let made = &*statement.cast::<pg_sys::CreateStmt>();
+                if !made.partbound.is_null() {
+                    guard_partition(relation(made.relation));
+                }
+            }
+            pg_sys::NodeTag::T_AlterTableStmt => {
+                for command in elements::<pg_sys::AlterTableCmd>((*statement.cast::<pg_sys::AlterTableStmt>()).cmds) {
+                    if (*command).subtype == pg_sys::AlterTableType::AT_AttachPartition {
+                        guard_partition(relation((*(*command).def.cast::<pg_sys::PartitionCmd>()).name));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The project's own partitions get theirs where they are made.
+unsafe fn guard_partition(table: pg_sys::Oid) {
+    // SAFETY: a catalog look-up.
+    let own = unsafe { pg_sys::get_rel_namespace(table) } == mark::schema();
+    if !own && mark::of(table) == Some(Mark::Protected) {
+        pgrx::Spi::run_with_args(
+            "select batchcortex.make_append_only($1::pg_catalog.regclass)",
+            &[table.into()],
+        )
+        .unwrap_or_report();
+    }
+}
+
+/// The relation that a name stands for now, invalid when there is none. Nothing is locked: the statement does that itself.
+unsafe fn relation(name: *mut pg_sys::RangeVar) -> pg_sys::Oid {
+    if name.is_null() {
+        return pg_sys::InvalidOid;
+    }
+    // SAFETY: the name is the parser's.
+    unsafe {
+        pg_sys::RangeVarGetRelidExtended(
+            name,
+            pg_sys::NoLock as i32,
+            pg_sys::RVROption::RVR_MISSING_OK,
+            None,
+            std::ptr::null_mut(),
+        )
+    }
+}
+
+/// The relation and whatever inherits from it, partitions included.
+unsafe fn with_heirs(table: pg_sys::Oid) -> impl Iterator<Item = pg_sys::Oid> {
+    unsafe extern "C-unwind" {
+        fn find_all_inheritors(
+            parent: pg_sys::Oid,
+            lock: pg_sys::LOCKMODE,
+            parents: *mut *mut pg_sys::List,
+        ) -> *mut pg_sys::List;
+    }
+    // SAFETY: a catalog look-up that gives a list of oids.
+    let heirs = unsafe {
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            find_all_inheritors(table, pg_sys::NoLock as i32, std::ptr::null_mut())
+        })
+    };
+    // SAFETY: a list of oids in the current memory context.
+    unsafe { cells(heirs).map(|cell| cell.oid_value) }
+}
+
+unsafe fn alter_table(statement: &pg_sys::AlterTableStmt) -> Result<bool, Refusal> {
+    // SAFETY: the statement is the parser's.
+    unsafe {
+        let table = relation(statement.relation);
+        if table == pg_sys::InvalidOid {
+            return Ok(false);
+        }
+        let mut harmless = false;
+        for heir in with_heirs(table) {
+            let Some(mark) = mark::of(heir) else { continue };
+            for command in elements(statement.cmds) {
+                if let Some(what) = harm(mark, table, &*command) {
+                    return Err(structure(what, heir));
+                }
+            }
+            harmless = true;
+        }
+        // A guarded table must not become a part of another.
+        for command in elements::<pg_sys::AlterTableCmd>(statement.cmds) {
+            if (*command).subtype == pg_sys::AlterTableType::AT_AttachPartition {
+                let part = relation((*(*command).def.cast::<pg_sys::PartitionCmd>()).name);
+                if mark::of(part).is_some_and(|mark| mark != Mark::House) {
+                    return Err(structure("ATTACH PARTITION", part));
+                }
+            }
+        }
+        Ok(harmless)
+    }
+}
+
+/// What a command of ALTER TABLE would take away from a table that is guarded; none when nothing.
+unsafe fn harm(
+    mark: Mark,
+    table: pg_sys::Oid,
+    command: &pg_sys::AlterTableCmd,
+) -> Option<&'static str> {
+    use pg_sys::AlterTableType as Alter;
+    let what = match command.subtype {
+        Alter::AT_DisableTrig | Alter::AT_DisableTrigAll | Alter::AT_DisableTrigUser => "DISABLE TRIGGER",
+        Alter::AT_EnableTrig
+        | Alter::AT_EnableTrigAll
+        | Alter::AT_EnableTrigUser
+        | Alter::AT_EnableReplicaTrig => "ENABLE TRIGGER",
+        Alter::AT_EnableAlwaysTrig => return None,
+        // A tracked table is its owner's own, but for its triggers and for what would move its rows out of reach.
+        Alter::AT_SetUnLogged => "SET UNLOGGED",
+        Alter::AT_DetachPartition | Alter::AT_DetachPartitionFinalize if mark != Mark::Tracked => {
+            "DETACH PARTITION"
+        }
+        _ if mark == Mark::Tracked => return None,
+        Alter::AT_SetStatistics
+        | Alter::AT_SetOptions
+        | Alter::AT_ResetOptions
+        | Alter::AT_SetStorage
+        | Alter::AT_SetCompression
+        | Alter::AT_SetNotNull
+        | Alter::AT_AddIndex
+        | Alter::AT_AddConstraint
+        | Alter::AT_ValidateConstraint
+        | Alter::AT_AddIndexConstraint
+        | Alter::AT_ClusterOn
+        | Alter::AT_DropCluster
+        | Alter::AT_SetLogged
+        | Alter::AT_SetTableSpace
+        | Alter::AT_SetRelOptions
+        | Alter::AT_ResetRelOptions
+        | Alter::AT_ReplicaIdentity
+        | Alter::AT_ForceRowSecurity => return None,
+        // Rows of a table of somebody's own could be hidden so.
+        Alter::AT_EnableRowSecurity if mark != Mark::Protected => return None,
+        // SAFETY: the catalog row of a relation that exists.
+        Alter::AT_EnableRowSecurity if unsafe { pg_sys::get_rel_namespace(table) } == mark::schema() => {
+            return None;
+        }
+        Alter::AT_EnableRowSecurity => "ENABLE ROW LEVEL SECURITY",
+        // SAFETY: the definition of the column.
+        Alter::AT_AddColumn => unsafe {
+            let column = &*command.def.cast::<pg_sys::ColumnDef>();
+            if column.raw_default.is_null()
+                && column.cooked_default.is_null()
+                && column.identity == 0
+                && column.generated == 0
+                && only_null(column.constraints)
+            {
+                return None;
+            }
+            "ADD COLUMN with a value for rows that are there"
+        },
+        Alter::AT_AttachPartition => {
+            // SAFETY: the definition of the partition.
+            let part = unsafe { relation((*command.def.cast::<pg_sys::PartitionCmd>()).name) };
+            if unsafe { is_empty(part) } {
+                return None;
+            }
+            "ATTACH PARTITION of a table that holds rows already"
+        }
+        Alter::AT_DropColumn => "DROP COLUMN",
+        Alter::AT_AlterColumnType => "ALTER COLUMN TYPE",
+        Alter::AT_DropConstraint => "DROP CONSTRAINT",
+        Alter::AT_ChangeOwner => "OWNER TO",
+        Alter::AT_DisableRowSecurity => "DISABLE ROW LEVEL SECURITY",
+        Alter::AT_NoForceRowSecurity => "NO FORCE ROW LEVEL SECURITY",
+        Alter::AT_AddInherit | Alter::AT_DropInherit => "INHERIT",
+        _ => "ALTER TABLE",
+    };
+    Some(what)
+}
+
+/// Whether a column's constraints say NULL and nothing else.
+unsafe fn only_null(constraints: *mut pg_sys::List) -> bool {
+    // SAFETY: the parser's list of constraints.
+    unsafe {
+        elements(constraints)
+            .all(|constraint: *mut pg_sys::Constraint| (*constraint).contype == pg_sys::ConstrType::CONSTR_NULL)
+    }
+}
+
+/// Whether a table holds no row and no partition; the statement locks it later.
+unsafe fn is_empty(table: pg_sys::Oid) -> bool {
+    if table == pg_sys::InvalidOid {
+        return true;
+    }
+    // SAFETY: the relation exists; a scan under the latest snapshot.
+    unsafe {
+        let open = pg_sys::table_open(table, pg_sys::AccessShareLock as i32);
+        let plain = (*(*open).rd_rel).relkind as u8 == b'r';
+        let empty = plain && pg_sys::RelationGetNumberOfBlocksInFork(open, pg_sys::ForkNumber::MAIN_FORKNUM) == 0;
+        pg_sys::table_close(open, pg_sys::NoLock as i32);
+        empty
+    }
+}
+
+unsafe fn create_trigger(statement: &pg_sys::CreateTrigStmt) -> Result<bool, Refusal> {
+    // SAFETY: the statement is the parser's.
+    unsafe {
+        let table = relation(statement.relation);
+        if table == pg_sys::InvalidOid {
+            return Ok(false);
+        }
+        let function = pg_sys::LookupFuncName(statement.funcname, 0, std::ptr::null(), true);
+        let own = mark::trigger(function, mark::schema());
+        let what = "CREATE TRIGGER";
+        for heir in with_heirs(table) {
+            let Some(mark) = mark::of(heir) else { continue };
+            let ours = pg_sys::get_rel_namespace(heir) == mark::schema();
+            let refused = match own {
+                // Replacing one could give it a condition under which it never fires.
+                Some(_) if statement.replace || !statement.whenClause.is_null() => true,
+                Some(Mark::Protected | Mark::Ledger) => false,
+                Some(_) => ours && mark >= Mark::Ledger,
+                None if mark == Mark::Tracked => replaces_own(statement, heir),
+                // Before the row is stored it could be altered or dropped. Ours take no code of others.
+                None => {
+                    ours || replaces_own(statement, heir)
+                        || (i32::from(statement.timing) & BEFORE_OR_INSTEAD != 0
+                            && !super::protect::is_known_trigger(heir, CStr::from_ptr(statement.trigname)))
+                }
+            };
+            if refused {
+                return Err(structure(what, heir));
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// TRIGGER_TYPE_BEFORE and TRIGGER_TYPE_INSTEAD.
+const BEFORE_OR_INSTEAD: i32 = 2 | 64;
+
+unsafe fn replaces_own(statement: &pg_sys::CreateTrigStmt, table: pg_sys::Oid) -> bool {
+    // SAFETY: the trigger's name is NUL-terminated.
+    let trigger = unsafe { pg_sys::get_trigger_oid(table, statement.trigname, true) };
+    statement.replace
+        && super::catalog::trigger(trigger)
+            .is_some_and(|trigger| mark::trigger(trigger.function, mark::schema()).is_some())
+}
+
+/// A table that inherits from a protected one would show rows in it that are nobody's record; a partition keeps its triggers.
+unsafe fn inherit(statement: &pg_sys::CreateStmt) -> Result<bool, Refusal> {
+    // SAFETY: the statement is the parser's.
+    unsafe {
+        if !statement.partbound.is_null() {
+            return Ok(false);
+        }
+        for parent in elements(statement.inhRelations) {
+            let parent = relation(parent);
+            if mark::of(parent).is_some_and(|mark| mark != Mark::Tracked) {
+                return Err(structure("INHERITS", parent));
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// The schema in which a function of this name would be made.
+unsafe fn creation_schema(names: *mut pg_sys::List) -> pg_sys::Oid {
+    // SAFETY: the parser's list of names; one name is made in the first schema of the search path.
+    unsafe {
+        let mut name = std::ptr::null_mut();
+        pg_sys::QualifiedNameGetCreationNamespace(names, &raw mut name)
+    }
+}
+
+unsafe fn role(role: *mut pg_sys::RoleSpec) -> Result<bool, Refusal> {
+    // SAFETY: the parser's; null for ALTER ROLE ALL.
+    unsafe {
+        if !role.is_null() && (*role).roletype == pg_sys::RoleSpecType::ROLESPEC_CSTRING {
+            own_role((*role).rolename)?;
+        }
+    }
+    Ok(false)
+}
+
+unsafe fn own_role(name: *const std::ffi::c_char) -> Result<(), Refusal> {
+    // SAFETY: NUL-terminated.
+    let name = unsafe { CStr::from_ptr(name) };
+    if [c"batchcortex_owner", c"batchcortex_api", c"batchcortex_auditor"].contains(&name) {
+        return Err(guarded(format!(
+            "the role {} is not altered or dropped: the records of this database rest on it",
+            name.to_string_lossy()
+        )));
+    }
+    Ok(())
+}
