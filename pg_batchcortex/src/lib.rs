@@ -17,6 +17,27 @@ mod telemetry; // messages of devices
 
 pgrx::pg_module_magic!(name, version);
 
+/// The files below once more, as text: verification compares what stands in the catalog with them.
+pub(crate) const SQL_FUNCTIONS: [&str; 17] = [
+    include_str!("../../sql/functions/access.sql"),
+    include_str!("../../sql/functions/isolation.sql"),
+    include_str!("../../sql/functions/identity.sql"),
+    include_str!("../../sql/functions/permission.sql"),
+    include_str!("../../sql/functions/auditor.sql"),
+    include_str!("../../sql/functions/access_register.sql"),
+    include_str!("../../sql/functions/identity_session.sql"),
+    include_str!("../../sql/functions/identity_account.sql"),
+    include_str!("../../sql/functions/identity_agreement.sql"),
+    include_str!("../../sql/functions/identity_second_factor.sql"),
+    include_str!("../../sql/functions/identity_api_key.sql"),
+    include_str!("../../sql/functions/event.sql"),
+    include_str!("../../sql/functions/batch.sql"),
+    include_str!("../../sql/functions/ledger.sql"),
+    include_str!("../../sql/functions/telemetry.sql"),
+    include_str!("../../sql/functions/migration.sql"),
+    include_str!("../../sql/functions/protection.sql"),
+];
+
 /// Runs when PostgreSQL loads the library: in the postmaster when it is preloaded, else in a session.
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {

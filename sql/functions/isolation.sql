@@ -57,6 +57,10 @@ begin
         execute format('create trigger append_only before update or delete on %s for each row execute function batchcortex.refuse_change()', relation);
     end if;
     execute format('create trigger append_only_truncate before truncate on %s for each statement execute function batchcortex.refuse_change()', relation);
+    if (select relnamespace = 'batchcortex'::regnamespace from pg_class where oid = relation) then
+        -- UPDATE stays: locking a row that a foreign key refers to asks for it.
+        execute format('revoke delete, truncate on table %s from batchcortex_owner', relation);
+    end if;
     -- ALWAYS: session_replication_role = replica skips ordinary triggers.
     if not (select relispartition from pg_class where oid = relation) then
         execute format('alter table %s enable always trigger append_only', relation);
@@ -74,6 +78,7 @@ as $$
 begin
     execute format('create trigger sealer_only before %s on %s for each statement execute function batchcortex.refuse_writers()', changes, relation);
     execute format('alter table %s enable always trigger sealer_only', relation);
+    execute format('revoke insert, update, delete, truncate on table %s from batchcortex_owner', relation);
 end
 $$;
 comment on function batchcortex.make_sealer_only(regclass, text) is

@@ -47,10 +47,14 @@ pub struct Trigger {
 
 /// The trigger of an oid.
 pub fn trigger(oid: pg_sys::Oid) -> Option<Trigger> {
-    row(pg_sys::TriggerRelationId, oid, |row: &pg_sys::FormData_pg_trigger| Trigger {
-        table: row.tgrelid,
-        function: row.tgfoid,
-    })
+    row(
+        pg_sys::TriggerRelationId,
+        oid,
+        |row: &pg_sys::FormData_pg_trigger| Trigger {
+            table: row.tgrelid,
+            function: row.tgfoid,
+        },
+    )
 }
 
 /// The table of a policy.
@@ -82,7 +86,12 @@ fn row<Form, T>(catalog: pg_sys::Oid, oid: pg_sys::Oid, read: impl FnOnce(&Form)
         let tuple = pg_sys::get_catalog_object_by_oid(open, 1, oid);
         let found = (!tuple.is_null()).then(|| {
             let header = (*tuple).t_data;
-            read(&*header.cast::<u8>().add(usize::from((*header).t_hoff)).cast::<Form>())
+            read(
+                &*header
+                    .cast::<u8>()
+                    .add(usize::from((*header).t_hoff))
+                    .cast::<Form>(),
+            )
         });
         pg_sys::table_close(open, pg_sys::AccessShareLock as i32);
         found
@@ -107,9 +116,8 @@ pub fn library(function: pg_sys::Oid) -> Option<String> {
             pg_sys::Anum_pg_proc_probin as pg_sys::AttrNumber,
             &raw mut null,
         );
-        let file = (!null).then(|| {
-            crate::row::with_varlena(file, |bytes| String::from_utf8_lossy(bytes).into_owned())
-        });
+        let file = (!null)
+            .then(|| crate::row::with_varlena(file, |bytes| String::from_utf8_lossy(bytes).into_owned()));
         pg_sys::ReleaseSysCache(tuple);
         file
     }

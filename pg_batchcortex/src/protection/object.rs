@@ -65,8 +65,11 @@ fn executed(function: pg_sys::Oid) -> Result<(), Refusal> {
     if function.to_u32() < pg_sys::FirstNormalObjectId {
         return Ok(());
     }
-    let surgery =
-        catalog::library(function).is_some_and(|file| file.rsplit('/').next().is_some_and(|name| name.starts_with("pg_surgery")));
+    let surgery = catalog::library(function).is_some_and(|file| {
+        file.rsplit('/')
+            .next()
+            .is_some_and(|name| name.starts_with("pg_surgery"))
+    });
     if surgery && mark::any() {
         return Err(refuse::guarded(
             "pg_surgery refused: this database keeps records".to_owned(),
@@ -91,7 +94,9 @@ fn dropped(class: pg_sys::Oid, object: pg_sys::Oid, column: i32) -> Result<(), R
         };
     }
     if class == pg_sys::NamespaceRelationId && mark::is_own_schema(object) {
-        return Err(refuse::guarded("DROP SCHEMA refused: it holds records".to_owned()));
+        return Err(refuse::guarded(
+            "DROP SCHEMA refused: it holds records".to_owned(),
+        ));
     }
     if class == pg_sys::ExtensionRelationId && is_own_extension(object) {
         return Err(refuse::guarded(
@@ -121,7 +126,9 @@ fn altered(class: pg_sys::Oid, object: pg_sys::Oid) -> Result<(), Refusal> {
         };
     }
     if class == pg_sys::NamespaceRelationId && mark::is_own_schema(object) {
-        return Err(refuse::guarded("ALTER SCHEMA refused: it holds records".to_owned()));
+        return Err(refuse::guarded(
+            "ALTER SCHEMA refused: it holds records".to_owned(),
+        ));
     }
     if class == pg_sys::ExtensionRelationId && is_own_extension(object) {
         return Err(refuse::guarded(
@@ -141,7 +148,8 @@ fn altered(class: pg_sys::Oid, object: pg_sys::Oid) -> Result<(), Refusal> {
 fn function(what: &str, object: pg_sys::Oid) -> Result<(), Refusal> {
     // SAFETY: a catalog look-up; invalid for a function that is being made.
     let namespace = unsafe { pg_sys::get_func_namespace(object) };
-    if object.to_u32() < pg_sys::FirstNormalObjectId || mark::is_own_schema(namespace) && !guard::own_script() {
+    if object.to_u32() < pg_sys::FirstNormalObjectId || mark::is_own_schema(namespace) && !guard::own_script()
+    {
         return Err(refuse::guarded(format!(
             "{what} refused: the records of this database rest on the function"
         )));

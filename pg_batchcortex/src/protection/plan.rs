@@ -86,7 +86,7 @@ fn what(node: &pg_sys::ModifyTable) -> Option<&'static str> {
 /// `list` must be null or a list that outlives the cells.
 pub unsafe fn cells(list: *mut pg_sys::List) -> impl Iterator<Item = pg_sys::ListCell> {
     // SAFETY: as the caller promises.
-    let count = if list.is_null() { 0 } else { unsafe { (*list).length } };
+    let count = unsafe { list.as_ref() }.map_or(0, |list| list.length);
     // SAFETY: a list has as many cells as its length says.
     (0..count as usize).map(move |i| unsafe { *(*list).elements.add(i) })
 }
@@ -106,7 +106,5 @@ const LARGE_OBJECTS: [u32; 2] = [2613, 2995];
 /// Whether a relation is a system catalog, large objects aside: their rows are data.
 pub fn is_catalog(relation: pg_sys::Oid) -> bool {
     let number = relation.to_u32();
-    number != 0
-        && number < pg_sys::FirstNormalObjectId
-        && !LARGE_OBJECTS.contains(&number)
+    number != 0 && number < pg_sys::FirstNormalObjectId && !LARGE_OBJECTS.contains(&number)
 }

@@ -45,15 +45,19 @@ pub unsafe extern "C-unwind" fn row_enqueue(fcinfo: pg_sys::FunctionCallInfo) ->
     unsafe {
         error::raising(|| {
             let data = (*fcinfo).context.cast::<pg_sys::TriggerData>();
-            if data.is_null() || (*data).type_ != pg_sys::NodeTag::T_TriggerData || (*(*data).tg_trigger).tgnargs < 4 {
+            if data.is_null()
+                || (*data).type_ != pg_sys::NodeTag::T_TriggerData
+                || (*(*data).tg_trigger).tgnargs < 4
+            {
                 return Err(Refusal::new("39P01", "row_enqueue is a trigger function"));
             }
             let trigger = (*data).tg_trigger;
             let arguments: Vec<&str> = (0..(*trigger).tgnargs as usize)
                 .map(|i| CStr::from_ptr(*(*trigger).tgargs.add(i)).to_str().unwrap_or(""))
                 .collect();
-            let foreign = Foreign::from_arguments(&arguments)
-                .ok_or_else(|| Refusal::new("39P01", "the trigger's arguments are not those of row_enqueue"))?;
+            let foreign = Foreign::from_arguments(&arguments).ok_or_else(|| {
+                Refusal::new("39P01", "the trigger's arguments are not those of row_enqueue")
+            })?;
             let desc = PgTupleDesc::from_pg_unchecked((*(*data).tg_relation).rd_att);
             let row = crate::row::Row::of(&desc, (*data).tg_trigtuple);
             foreign.enqueue(&row)?;

@@ -84,10 +84,8 @@ pub unsafe fn check(statement: *mut pg_sys::Node) -> Result<bool, Refusal> {
             }
             Tag::T_AlterRoleStmt => role((*statement.cast::<pg_sys::AlterRoleStmt>()).role),
             Tag::T_AlterRoleSetStmt => role((*statement.cast::<pg_sys::AlterRoleSetStmt>()).role),
-            Tag::T_DropRoleStmt => {
-                elements((*statement.cast::<pg_sys::DropRoleStmt>()).roles)
-                    .try_fold(false, |_, named| role(named))
-            }
+            Tag::T_DropRoleStmt => elements((*statement.cast::<pg_sys::DropRoleStmt>()).roles)
+                .try_fold(false, |_, named| role(named)),
             Tag::T_GrantRoleStmt => {
                 let granted = (*statement.cast::<pg_sys::GrantRoleStmt>()).granted_roles;
                 let owner = elements(granted).any(|role: *mut pg_sys::AccessPriv| {
@@ -126,7 +124,9 @@ pub unsafe fn after(statement: *mut pg_sys::Node) {
                 }
             }
             pg_sys::NodeTag::T_AlterTableStmt => {
-                for command in elements::<pg_sys::AlterTableCmd>((*statement.cast::<pg_sys::AlterTableStmt>()).cmds) {
+                for command in
+                    elements::<pg_sys::AlterTableCmd>((*statement.cast::<pg_sys::AlterTableStmt>()).cmds)
+                {
                     if (*command).subtype == pg_sys::AlterTableType::AT_AttachPartition {
                         guard_partition(relation((*(*command).def.cast::<pg_sys::PartitionCmd>()).name));
                     }
@@ -217,11 +217,7 @@ unsafe fn alter_table(statement: &pg_sys::AlterTableStmt) -> Result<bool, Refusa
 }
 
 /// What a command of ALTER TABLE would take away from a table that is guarded; none when nothing.
-unsafe fn harm(
-    mark: Mark,
-    table: pg_sys::Oid,
-    command: &pg_sys::AlterTableCmd,
-) -> Option<&'static str> {
+unsafe fn harm(mark: Mark, table: pg_sys::Oid, command: &pg_sys::AlterTableCmd) -> Option<&'static str> {
     use pg_sys::AlterTableType as Alter;
     let what = match command.subtype {
         Alter::AT_DisableTrig | Alter::AT_DisableTrigAll | Alter::AT_DisableTrigUser => "DISABLE TRIGGER",
@@ -276,8 +272,8 @@ unsafe fn harm(
         },
         Alter::AT_AttachPartition => {
             // SAFETY: the definition of the partition.
-            let part = unsafe { relation((*command.def.cast::<pg_sys::PartitionCmd>()).name) };
-            if unsafe { is_empty(part) } {
+            let empty = unsafe { is_empty(relation((*command.def.cast::<pg_sys::PartitionCmd>()).name)) };
+            if empty {
                 return None;
             }
             "ATTACH PARTITION of a table that holds rows already"
@@ -298,8 +294,9 @@ unsafe fn harm(
 unsafe fn only_null(constraints: *mut pg_sys::List) -> bool {
     // SAFETY: the parser's list of constraints.
     unsafe {
-        elements(constraints)
-            .all(|constraint: *mut pg_sys::Constraint| (*constraint).contype == pg_sys::ConstrType::CONSTR_NULL)
+        elements(constraints).all(|constraint: *mut pg_sys::Constraint| {
+            (*constraint).contype == pg_sys::ConstrType::CONSTR_NULL
+        })
     }
 }
 
@@ -312,7 +309,8 @@ unsafe fn is_empty(table: pg_sys::Oid) -> bool {
     unsafe {
         let open = pg_sys::table_open(table, pg_sys::AccessShareLock as i32);
         let plain = (*(*open).rd_rel).relkind as u8 == b'r';
-        let empty = plain && pg_sys::RelationGetNumberOfBlocksInFork(open, pg_sys::ForkNumber::MAIN_FORKNUM) == 0;
+        let empty =
+            plain && pg_sys::RelationGetNumberOfBlocksInFork(open, pg_sys::ForkNumber::MAIN_FORKNUM) == 0;
         pg_sys::table_close(open, pg_sys::NoLock as i32);
         empty
     }

@@ -39,6 +39,15 @@ impl Cluster {
         self.script("cluster", &[])
     }
 
+    /// Stops the server and starts it behind broken glass: append-only is not enforced, and the logs tell why.
+    ///
+    /// # Errors
+    /// When PostgreSQL does not start.
+    pub async fn break_glass(&self, reason: &str) -> Result<()> {
+        self.signal("INT").await?;
+        self.script_with("cluster", &[], &[("BATCHCORTEX_BREAK_GLASS", reason)])
+    }
+
     /// Directory of this instance: logs, secrets, status files.
     pub fn run(&self) -> PathBuf {
         root().join(".run").join(&self.instance)
@@ -119,9 +128,14 @@ impl Cluster {
     }
 
     fn script(&self, name: &str, arguments: &[&str]) -> Result<()> {
+        self.script_with(name, arguments, &[])
+    }
+
+    fn script_with(&self, name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
         let output = Command::new(root().join("scripts").join(name))
             .args(arguments)
             .env("BATCHCORTEX_INSTANCE", &self.instance)
+            .envs(variables.iter().copied())
             .output()
             .with_context(|| format!("scripts/{name}"))?;
         if !output.status.success() {

@@ -1,4 +1,4 @@
-//! A superuser of the database server with the triggers off changes records that are sealed. Each change is named.
+//! A superuser behind broken glass, with the triggers off, changes records that are sealed. Each change is named.
 //!
 //! Every case is tried twice: plainly, and with the row's own hash made to fit, as someone does who has read docs/format.md.
 
@@ -95,6 +95,8 @@ async fn every_change_behind_the_triggers_is_named() -> Result<()> {
     }
     assert_eq!(findings(&cluster).await?, Vec::<String>::new());
 
+    drop(api);
+    cluster.break_glass("to see what is named").await?;
     let mut database = cluster.superuser().await?;
     let note = |number: u32| {
         format!(
@@ -180,10 +182,22 @@ async fn every_change_behind_the_triggers_is_named() -> Result<()> {
         expected.sort();
         assert_eq!(named, expected, "{case}");
     }
+    let told: i64 = database
+        .query_one(
+            "select count(*) from batchcortex.organisation o where not exists (
+                 select from batchcortex.events_log e where e.org_id = o.org_id and e.action = 'server.break_glass' and e.reason = 'to see what is named')",
+            &[],
+        )
+        .await?
+        .get(0);
+    assert_eq!(told, 0, "an organisation's log does not tell of the broken glass");
+    drop(database);
+    cluster.signal("INT").await?;
+    cluster.resume()?;
     assert_eq!(
         findings(&cluster).await?,
         Vec::<String>::new(),
-        "after all is rolled back"
+        "after all is rolled back and the glass is whole"
     );
     Ok(())
 }

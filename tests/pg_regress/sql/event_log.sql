@@ -19,15 +19,9 @@ select event_id = '11111111-1111-1111-1111-111111111111' as forged_id, recorded_
 savepoint s;
 insert into batchcortex.events_log (org_id, event_id, recorded_at, action, record_type, record_id) values ('00000000-0000-0000-0000-000000000000', gen_random_uuid(), '2001-01-01', 'x', 'x', 'x');
 rollback to s;
--- A trigger that alters what was stamped is noticed, and one that swallows the row leaves no leaf behind.
+-- A trigger that would alter what was stamped is refused.
 create function pg_temp.alter_row() returns trigger language plpgsql as $$ begin new.reason := 'altered'; return new; end $$;
 create trigger zz_alter before insert on batchcortex.events_log for each row execute function pg_temp.alter_row();
-savepoint s;
-insert into batchcortex.events_log (org_id, action, record_type, record_id) values ('00000000-0000-0000-0000-000000000000', 'regress.altered', 'thing', '3');
-rollback to s;
--- log_event fires no trigger, so there is nothing to alter what it writes.
-select batchcortex.log_event('regress.unaltered', 'thing', '4') is not null as recorded;
-select reason from batchcortex.events_log where action = 'regress.unaltered';
 rollback;
 -- What is missing or unknown.
 select batchcortex.log_event(null, 'thing', '1');

@@ -126,7 +126,7 @@ begin
     end;
 end $$;
 -- All calls of all functions: what is wrong, and how each function took it.
-create function regress_hostile.assault(token text, other uuid, pattern text, out function text, out outcome text, out finding text) returns setof record language plpgsql as $$
+create function regress_hostile.assault(token text, other uuid, schema text, pattern text, out function text, out outcome text, out finding text) returns setof record language plpgsql as $$
 declare
     f record;
     k record;
@@ -137,8 +137,8 @@ declare
 begin
     for f in select p.oid, p.oid::regproc::text as name, 'uuid'::regtype = any (p.proargtypes::oid[]) as takes_uuid,
                     p.proargtypes::oid[] && array['uuid'::regtype, 'text'::regtype, 'json'::regtype, 'bytea'::regtype, 'name'::regtype, 'uuid[]'::regtype, 'text[]'::regtype]::oid[] as takes_any
-               from pg_proc p where p.pronamespace = 'batchcortex_api'::regnamespace and p.prokind = 'f' and p.proname ~ pattern order by 2 loop
-        function := replace(f.name, 'batchcortex_api.', '');
+               from pg_proc p where p.pronamespace = schema::regnamespace and p.prokind = 'f' and p.proname ~ pattern order by 2 loop
+        function := replace(f.name, schema || '.', '');
         for k in select value from regress_hostile.known where f.takes_any or value = other::text loop
             nobody := case when k.value ~ '^[0-9a-f]{8}-' then gen_random_uuid()::text
                            when k.value ~ '^bc[a-z]_' then left(k.value, 4) || replace(gen_random_uuid()::text, '-', '')
@@ -163,8 +163,8 @@ create table regress_hostile.result (pass text, function text, outcome text, fin
 grant select, insert on regress_hostile.result to regress_hostile;
 -- PostgreSQL's own grants leave these to everyone; the API's login runs them.
 set session authorization regress_hostile;
-insert into regress_hostile.result select 'without', * from regress_hostile.assault(null, :'b', '');
-insert into regress_hostile.result select 'A', * from regress_hostile.assault(:'ta', :'b', '');
+insert into regress_hostile.result select 'without', * from regress_hostile.assault(null, :'b', 'batchcortex_api', '');
+insert into regress_hostile.result select 'A', * from regress_hostile.assault(:'ta', :'b', 'batchcortex_api', '');
 reset session authorization;
 -- What is wrong: nothing.
 select distinct pass, function, finding from regress_hostile.result where finding is not null order by 1, 2, 3;
@@ -175,19 +175,19 @@ select function, string_agg(distinct outcome, ' ' order by outcome) as outcomes 
 
 -- The suite can fail: functions as nobody should write them are found, each for what is wrong with it.
 begin;
-create function batchcortex_api.leak_rows(of_batch uuid) returns text language sql security definer as $$ select number from batchcortex.batch where batch_id = of_batch $$;
-create function batchcortex_api.leak_existence(of_batch uuid) returns void language plpgsql security definer as $$
+create function regress_hostile.leak_rows(of_batch uuid) returns text language sql security definer as $$ select number from batchcortex.batch where batch_id = of_batch $$;
+create function regress_hostile.leak_existence(of_batch uuid) returns void language plpgsql security definer as $$
 begin if exists (select from batchcortex.batch where batch_id = of_batch) then raise exception 'not yours' using errcode = 'BC403'; else raise exception 'unknown batch' using errcode = 'BC404'; end if; end $$;
-create function batchcortex_api.leak_name(username text) returns boolean language sql security definer as $$ select exists (select from batchcortex.user_account u where u.username = leak_name.username) $$;
-create function batchcortex_api.leak_write(of_batch uuid) returns void language sql security definer as $$ update batchcortex.batch set product = 'other' where batch_id = of_batch $$;
-create function batchcortex_api.leak_all() returns setof text language sql security definer as $$ select number from batchcortex.batch $$;
-create function batchcortex_api.leak_error(of_equipment uuid) returns text language plpgsql security definer as $$
+create function regress_hostile.leak_name(username text) returns boolean language sql security definer as $$ select exists (select from batchcortex.user_account u where u.username = leak_name.username) $$;
+create function regress_hostile.leak_write(of_batch uuid) returns void language sql security definer as $$ update batchcortex.batch set product = 'other' where batch_id = of_batch $$;
+create function regress_hostile.leak_all() returns setof text language sql security definer as $$ select number from batchcortex.batch $$;
+create function regress_hostile.leak_error(of_equipment uuid) returns text language plpgsql security definer as $$
 begin raise exception '% is not yours', (select name from batchcortex.equipment where equipment_id = of_equipment); end $$;
-create function batchcortex_api.leak_unknown(circle circle) returns void language sql as $$ $$;
+create function regress_hostile.leak_unknown(circle circle) returns void language sql as $$ $$;
 truncate regress_hostile.result;
 set local session authorization regress_hostile;
-insert into regress_hostile.result select 'without', * from regress_hostile.assault(null, :'b', '^leak');
-insert into regress_hostile.result select 'A', * from regress_hostile.assault(:'ta', :'b', '^leak');
+insert into regress_hostile.result select 'without', * from regress_hostile.assault(null, :'b', 'regress_hostile', '^leak');
+insert into regress_hostile.result select 'A', * from regress_hostile.assault(:'ta', :'b', 'regress_hostile', '^leak');
 reset session authorization;
 select distinct pass, function, finding from regress_hostile.result where finding is not null order by 1, 2, 3;
 rollback;

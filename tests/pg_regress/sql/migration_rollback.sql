@@ -1,3 +1,4 @@
+-- needs: batchcortex.break_glass
 -- A migration that fails midway leaves nothing behind.
 -- control: B16
 \set VERBOSITY terse
