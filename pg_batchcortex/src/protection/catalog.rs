@@ -1,4 +1,4 @@
-//! What an object belongs to: the table of a trigger, policy, constraint or default.
+//! What an object belongs to: the table of a trigger, policy, constraint or rule.
 
 use pgrx::pg_sys;
 
@@ -6,9 +6,6 @@ use pgrx::pg_sys;
 pub const POLICY: pg_sys::Oid = pg_sys::Oid::from_u32(3256);
 /// pg_rewrite.
 pub const RULE: pg_sys::Oid = pg_sys::Oid::from_u32(2618);
-/// pg_attrdef.
-pub const DEFAULT: pg_sys::Oid = pg_sys::Oid::from_u32(2604);
-
 /// pg_constraint.
 pub const CONSTRAINT: pg_sys::Oid = pg_sys::Oid::from_u32(2606);
 
@@ -27,13 +24,6 @@ struct Constraint {
 struct Named {
     oid: pg_sys::Oid,
     name: pg_sys::NameData,
-    table: pg_sys::Oid,
-}
-
-/// The first columns of pg_attrdef: oid, table.
-#[repr(C)]
-struct Unnamed {
-    oid: pg_sys::Oid,
     table: pg_sys::Oid,
 }
 
@@ -70,11 +60,6 @@ pub fn constraint_table(oid: pg_sys::Oid) -> Option<pg_sys::Oid> {
 /// The table or view of a rule.
 pub fn rule_table(oid: pg_sys::Oid) -> Option<pg_sys::Oid> {
     row(RULE, oid, |row: &Named| row.table)
-}
-
-/// The table of a column's default.
-pub fn default_table(oid: pg_sys::Oid) -> Option<pg_sys::Oid> {
-    row(DEFAULT, oid, |row: &Unnamed| row.table)
 }
 
 /// Reads one row of a catalog by oid, its first column; none when it is not there, or not yet visible.

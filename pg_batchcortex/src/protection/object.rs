@@ -170,7 +170,7 @@ fn own_trigger(what: &str, object: pg_sys::Oid) -> Result<(), Refusal> {
     }
 }
 
-/// Policies, constraints, rules and defaults of guarded tables.
+/// Policies, constraints and rules of guarded tables.
 fn part(what: &str, class: pg_sys::Oid, object: pg_sys::Oid) -> Result<(), Refusal> {
     let (name, table) = if class == catalog::POLICY {
         ("POLICY", catalog::policy_table(object))
@@ -178,8 +178,6 @@ fn part(what: &str, class: pg_sys::Oid, object: pg_sys::Oid) -> Result<(), Refus
         ("CONSTRAINT", catalog::constraint_table(object))
     } else if class == catalog::RULE {
         ("RULE", catalog::rule_table(object))
-    } else if class == catalog::DEFAULT {
-        ("DEFAULT", catalog::default_table(object))
     } else {
         return Ok(());
     };

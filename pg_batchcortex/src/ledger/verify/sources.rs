@@ -34,7 +34,7 @@ const OWN: [(&str, &str, &str); 2] = [
 ];
 
 const REGISTER: &str = "
-    select r.relation_id, coalesce(format('%I.%I', n.nspname, c.relname), r.relation::oid::text), r.domain, r.org_column::text,
+    select r.relation_id, case when c.oid is null then r.domain else format('%I.%I', n.nspname, c.relname) end, r.domain, r.org_column::text,
            r.key_columns::text[], r.hashed,
            array(select coalesce(a.atttypid, 0) from unnest(r.key_columns) with ordinality k (name, i)
                    left join pg_attribute a on a.attrelid = r.relation and a.attname = k.name and not a.attisdropped order by k.i)::oid[],

@@ -16,7 +16,7 @@ const QUERY: &str = "
                (to_regclass('batchcortex.user_account'), 'account')
         union select r.relation, 'foreign' from batchcortex.ledger_relation r where not r.hashed
     ), tree as (
-        select relid::oid, kind, relid::oid as root from guarded where relid is not null
+        select relid::oid, kind, relid::oid as root from guarded where exists (select from pg_class c where c.oid = relid)
         union all
         select i.inhrelid, t.kind, t.root from tree t join pg_inherits i on i.inhparent = t.relid
     ), expected (kind, name, function, type, takes) as (
