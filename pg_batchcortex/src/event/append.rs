@@ -4,6 +4,7 @@
 //! stamps, hashes, stores and queues the row itself, with the same code that the triggers of events_log call for whoever writes
 //! by INSERT. A trigger that somebody adds to events_log therefore neither alters nor drops what is written here.
 
+use super::month::{self, month_of};
 use super::stamp::{self, Columns};
 use crate::error::{self, Refusal};
 use crate::ledger::leaf;
@@ -117,7 +118,7 @@ fn partition(now: i64) -> Result<pg_sys::Oid, Refusal> {
     {
         return Ok(relation);
     }
-    let (year, month) = civil_month(now.div_euclid(86_400_000_000) + 10_957);
+    let (year, month) = month_of(now);
     let name = CString::new(format!("events_log_{year:04}_{month:02}")).unwrap_or_default();
     // SAFETY: catalog look-ups with NUL-terminated names.
     let relation = unsafe {
@@ -134,37 +135,7 @@ fn partition(now: i64) -> Result<pg_sys::Oid, Refusal> {
         )
         .hint("Run CALL batchcortex.migrate(), which makes the partitions of the coming months."));
     }
-    let first = |year: i64, month: i64| (days_from_civil(year, month) - 10_957) * 86_400_000_000;
-    let (next_year, next_month) = if month == 12 {
-        (year + 1, 1)
-    } else {
-        (year, month + 1)
-    };
-    MONTH.set(Some((first(year, month), first(next_year, next_month), relation)));
+    let (from, to) = month::bounds(year, month);
+    MONTH.set(Some((from, to, relation)));
     Ok(relation)
-}
-
-/// Year and month of a day counted from 1970-01-01, in the proleptic Gregorian calendar.
-fn civil_month(day: i64) -> (i64, i64) {
-    let shifted = day + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * day_of_year + 2) / 153;
-    let month = if march_month < 10 {
-        march_month + 3
-    } else {
-        march_month - 9
-    };
-    (year_of_era + era * 400 + i64::from(month <= 2), month)
-}
-
-/// The first day of a month, counted from 1970-01-01.
-fn days_from_civil(year: i64, month: i64) -> i64 {
-    let year = year - i64::from(month <= 2);
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }

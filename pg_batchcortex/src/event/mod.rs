@@ -1,4 +1,5 @@
 //! The audit trail: who did what, when, why and from where.
 
 pub mod append; // log_event: one event, straight into its month
+pub mod month; // months in UTC
 pub mod stamp; // what the server sets, for every way in

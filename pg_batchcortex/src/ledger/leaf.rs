@@ -5,6 +5,7 @@
 use super::entry::Entry;
 use super::worker;
 use crate::error::{self, Refusal};
+use crate::event::month::month_of;
 use crate::row::{Row, bytes_datum, uuid_bytes, uuid_datum, with_varlena};
 use batchcortex_ledger::hash::Hash;
 use pgrx::{PgTupleDesc, pg_sys};
@@ -263,33 +264,43 @@ pub fn position(row: &Row<'_>, name: &str) -> Result<usize, Refusal> {
     })
 }
 
-/// The server's time of a record, in microseconds since 2000-01-01 UTC. The column's default chose the partition a moment ago,
-/// within this statement; that value is kept, so that no record falls between two months. Any other is overwritten.
+/// The server's time of a record, in microseconds since 2000-01-01 UTC. Whatever was given is overwritten, but for one case: the column's
+/// default chose the partition a moment ago, and the month has ended since; then that moment stays.
 pub fn time_of_record(given: Option<pg_sys::Datum>) -> i64 {
-    // SAFETY: both read clocks.
-    unsafe {
-        let now = pg_sys::GetCurrentTimestamp();
-        match given.map(|datum| datum.value() as i64) {
-            Some(given) if (pg_sys::GetCurrentStatementStartTimestamp()..=now).contains(&given) => given,
-            _ => now,
-        }
+    const MOMENT: i64 = 10_000_000;
+    // SAFETY: reads the clock.
+    let now = unsafe { pg_sys::GetCurrentTimestamp() };
+    match given.map(|datum| datum.value() as i64) {
+        Some(given) if (now - MOMENT..=now).contains(&given) && month_of(given) != month_of(now) => given,
+        _ => now,
     }
 }
 
 /// UUID version 7 (RFC 9562 §5.7) of a time in microseconds since 2000-01-01 UTC: 48 bits of Unix milliseconds, the
 /// fraction of the millisecond in 12 bits (§6.2 method 3), 62 random bits.
 pub fn uuid_v7(microseconds: i64) -> [u8; 16] {
-    let unix = (microseconds + EPOCH_MICROSECONDS).max(0) as u64;
-    let fraction = ((unix % 1000) * 4096 / 1000) as u16;
     let mut uuid = [0u8; 16];
     // SAFETY: 8 writable bytes.
     if !unsafe { pg_sys::pg_strong_random(uuid[8..].as_mut_ptr().cast(), 8) } {
         pgrx::error!("the operating system gave no random bytes");
     }
-    uuid[..6].copy_from_slice(&(unix / 1000).to_be_bytes()[2..]);
-    uuid[6..8].copy_from_slice(&(0x7000 | fraction).to_be_bytes());
+    uuid[..8].copy_from_slice(&time_bits(microseconds));
     uuid[8] = 0x80 | (uuid[8] & 0x3f);
     uuid
+}
+
+fn time_bits(microseconds: i64) -> [u8; 8] {
+    let unix = (microseconds + EPOCH_MICROSECONDS).max(0) as u64;
+    let fraction = ((unix % 1000) * 4096 / 1000) as u16;
+    let mut bits = [0u8; 8];
+    bits[..6].copy_from_slice(&(unix / 1000).to_be_bytes()[2..]);
+    bits[6..].copy_from_slice(&(0x7000 | fraction).to_be_bytes());
+    bits
+}
+
+/// Whether a key was made at a time: all of a UUID version 7 but its random bits.
+pub fn is_of_time(uuid: &[u8; 16], microseconds: i64) -> bool {
+    uuid[..8] == time_bits(microseconds) && uuid[8] & 0xc0 == 0x80
 }
 
 pgrx::extension_sql!(

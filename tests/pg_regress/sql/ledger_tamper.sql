@@ -46,6 +46,11 @@ insert into batchcortex.events_log select (jsonb_populate_record(e, '{"event_id"
 update batchcortex.events_log e set leaf_hash = sha256('\x00' || batchcortex.event_preimage(e)) where event_id = '11111111-1111-1111-1111-111111111111';
 select code, detail from finding;
 rollback to s;
+\echo backdated, with a hash that fits
+update batchcortex.events_log e set recorded_at = recorded_at - interval '1 millisecond' where org_id = :'org' and record_id = '7';
+update batchcortex.events_log e set leaf_hash = sha256('\x00' || batchcortex.event_preimage(e)) where org_id = :'org' and record_id = '7';
+select code, record, detail from finding order by 1;
+rollback to s;
 \echo two swapped
 update batchcortex.events_log e set record_id = case record_id when '10' then '20' else '10' end where org_id = :'org' and record_id in ('10', '20');
 select code, record, detail from finding order by record;

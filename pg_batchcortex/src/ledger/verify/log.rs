@@ -339,6 +339,13 @@ impl Check<'_> {
                 "the row does not hash to its leaf_hash column".to_owned(),
             );
         }
+        if !row.timely {
+            self.find_record(
+                "wrong_time",
+                record.clone(),
+                "the row's id was not made at its recorded_at: one of them is forged".to_owned(),
+            );
+        }
         match self.pairing.leaves.remove(&record) {
             Some((index, leaf)) => self.compare(record, index, leaf, row.leaf, row.agrees),
             None => {

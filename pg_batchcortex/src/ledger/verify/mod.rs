@@ -53,7 +53,7 @@ fn run(org: Option<Uuid>) -> Verification {
 }
 
 /// Checks the logs that the caller may see, or one of them, in one snapshot. One row a finding, none when all is intact.
-/// code: wrong_leaf, missing_row, row_without_leaf, wrong_tile, wrong_root, inconsistent_checkpoint, weakened_protection.
+/// code: wrong_leaf, missing_row, row_without_leaf, wrong_time, wrong_tile, wrong_root, inconsistent_checkpoint, weakened_protection.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]

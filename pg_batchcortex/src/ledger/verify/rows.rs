@@ -3,6 +3,7 @@
 use super::sources::Source;
 use crate::ledger::foreign::{self, INSTALLATION};
 use crate::ledger::key::Key;
+use crate::ledger::leaf::is_of_time;
 use crate::ledger::scan::Scan;
 use crate::row::{Row, uuid_bytes, with_varlena};
 use batchcortex_ledger::hash::Hash;
@@ -17,6 +18,8 @@ pub struct Hashed {
     pub leaf: Hash,
     /// Whether its own leaf_hash column says the same.
     pub agrees: bool,
+    /// Whether the key was made when the row says that it was recorded; always so for tables of others.
+    pub timely: bool,
 }
 
 /// The rows of one table in one log: in the order in which they were recorded, or in which they lie.
@@ -28,7 +31,8 @@ pub struct Rows<'a> {
 
 struct Columns {
     key: Vec<usize>,
-    leaf_hash: Option<usize>,
+    /// Positions of leaf_hash and recorded_at, of the project's own tables.
+    own: Option<(usize, usize)>,
 }
 
 /// Rows fetched at once.
@@ -73,7 +77,7 @@ impl<'a> Rows<'a> {
                 };
                 Columns {
                     key: source.key_columns.iter().map(|name| find(name)).collect(),
-                    leaf_hash: source.hashed.then(|| find("leaf_hash")),
+                    own: source.hashed.then(|| (find("leaf_hash"), find("recorded_at"))),
                 }
             });
             body(hash(source, row, columns));
@@ -87,26 +91,29 @@ impl<'a> Rows<'a> {
 }
 
 fn hash(source: &Source, row: &Row<'_>, columns: &Columns) -> Hashed {
-    let Some(leaf_hash) = columns.leaf_hash else {
+    let Some((leaf_hash, recorded_at)) = columns.own else {
         return Hashed {
             key: Key::of(&foreign::key(row, &columns.key)),
             leaf: row.leaf_by_name(&source.domain).unwrap_or_default(),
             agrees: true,
+            timely: true,
         };
     };
     // A row too large to encode cannot have been hashed when it was written: it agrees with no leaf.
     let leaf = row.leaf(&source.domain, Some(leaf_hash)).unwrap_or_default();
-    // SAFETY: the key is a uuid column, leaf_hash a bytea column.
+    // SAFETY: the key is a uuid column, leaf_hash a bytea column, recorded_at a timestamptz column.
     unsafe {
+        let key = columns
+            .key
+            .first()
+            .and_then(|key| row.get(*key))
+            .map(|datum| uuid_bytes(datum))
+            .unwrap_or_default();
         Hashed {
-            key: Key::Uuid(
-                columns
-                    .key
-                    .first()
-                    .and_then(|key| row.get(*key))
-                    .map(|datum| uuid_bytes(datum))
-                    .unwrap_or_default(),
-            ),
+            timely: row
+                .get(recorded_at)
+                .is_some_and(|time| is_of_time(&key, time.value() as i64)),
+            key: Key::Uuid(key),
             leaf,
             agrees: row
                 .get(leaf_hash)
