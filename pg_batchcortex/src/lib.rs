@@ -65,7 +65,7 @@ pgrx::extension_sql_file!(
         identity::login::authenticate_login,
         identity::invitation::generate_invitation,
         identity::invitation::redeem_invitation,
-        identity::binding::current_org_id,
+        identity::attempt_budget::spend_attempt,
         identity::binding::current_user_id,
         identity::binding::current_role_name,
         identity::binding::current_session_id

@@ -16,6 +16,10 @@ const STEPS: &[(&str, &str)] = &[
     ),
     ("people", include_str!("../../sql/migrations/0006_people.sql")),
     ("access", include_str!("../../sql/migrations/0007_access.sql")),
+    (
+        "session",
+        include_str!("../../sql/migrations/0008_identity_session.sql"),
+    ),
 ];
 
 /// Steps of this library, in order: number from 1, name, SQL statements, SHA-256 of the statements.

@@ -48,12 +48,20 @@ pub fn preloading() -> bool {
 
 /// Declares every setting and reserves the prefix, so that a misspelt name is an error and not a placeholder.
 pub fn define() {
-    let number = |name: &'static CStr, about: &'static CStr, setting, least, most, context, flags| {
-        GucRegistry::define_int_guc(name, about, c"", setting, least, most, context, flags);
+    let number = |name: &'static CStr,
+                  about: &'static CStr,
+                  more: &'static CStr,
+                  setting,
+                  least,
+                  most,
+                  context,
+                  flags| {
+        GucRegistry::define_int_guc(name, about, more, setting, least, most, context, flags);
     };
     number(
         c"batchcortex.seal_interval",
         c"How long the sealer waits between two passes.",
+        c"In milliseconds. What is committed meanwhile waits for its leaf index and its checkpoint, not for its commit.",
         &SEAL_INTERVAL,
         10,
         60_000,
@@ -61,31 +69,36 @@ pub fn define() {
         GucFlags::UNIT_MS,
     );
     // Superusers may set these for a session, and so for a database or a role: bulk loads, tests. The API's login may not.
-    for (name, about, setting) in [
+    for (name, about, more, setting) in [
         (
             c"batchcortex.rate_authentication",
             c"Attempts a minute to prove who one is, of one address and of one user name; 0 for no limit.",
+            c"Signing in, joining, elevation, change of password and second factor share it. Kept in shared memory, whatever becomes of the transaction.",
             &RATE_AUTHENTICATION,
         ),
         (
             c"batchcortex.rate_sign_off",
             c"Attempts a minute to sign, of one person; 0 for no limit.",
+            c"Kept in shared memory, whatever becomes of the transaction.",
             &RATE_SIGN_OFF,
         ),
         (
             c"batchcortex.rate_general",
             c"Requests a minute of one person; 0 for no limit.",
+            c"All sessions of the person together. Kept in shared memory, whatever becomes of the transaction.",
             &RATE_GENERAL,
         ),
         (
             c"batchcortex.rate_api_key",
             c"Requests a minute of one API key; 0 for no limit.",
+            c"Kept in shared memory, whatever becomes of the transaction.",
             &RATE_API_KEY,
         ),
     ] {
         number(
             name,
             about,
+            more,
             setting,
             0,
             60_000,
@@ -96,6 +109,7 @@ pub fn define() {
     number(
         c"batchcortex.clock_ahead",
         c"How far ahead of the server's clock the source time of a sample may be.",
+        c"In seconds. A message with a later source time is refused as a whole; 0 allows none.",
         &CLOCK_AHEAD,
         0,
         3_600,
@@ -105,6 +119,7 @@ pub fn define() {
     number(
         c"batchcortex.signature_window",
         c"How far the creation time of a device's request signature may be from the server's clock.",
+        c"In seconds, to either side. Beyond it a message is refused as stale; its sequence number is what stops a replay within it.",
         &SIGNATURE_WINDOW,
         1,
         3_600,
@@ -114,6 +129,7 @@ pub fn define() {
     number(
         c"batchcortex.argon2_memory",
         c"Memory of one Argon2id password hash (OWASP: 19 MiB with 2 passes).",
+        c"In KiB. Each proof of a person takes this much once; a password is hashed anew with a changed value at the next sign-in.",
         &ARGON2_MEMORY,
         19_456,
         1_048_576,
@@ -123,6 +139,7 @@ pub fn define() {
     number(
         c"batchcortex.argon2_passes",
         c"Passes of one Argon2id password hash.",
+        c"The time of a proof grows with it. A password is hashed anew with a changed value at the next sign-in.",
         &ARGON2_PASSES,
         2,
         20,
@@ -132,6 +149,7 @@ pub fn define() {
     number(
         c"batchcortex.session_life",
         c"How long a session lives at most.",
+        c"In minutes, from sign-in on, for sessions opened from now on. An organisation may set its own.",
         &SESSION_LIFE,
         1,
         10_080,
@@ -141,6 +159,7 @@ pub fn define() {
     number(
         c"batchcortex.session_idle",
         c"How long a session may be idle before it ends.",
+        c"In minutes since its last request, which is noted once a minute. An organisation may set its own.",
         &SESSION_IDLE,
         1,
         10_080,
@@ -150,6 +169,7 @@ pub fn define() {
     number(
         c"batchcortex.lockout_failures",
         c"How many failed proofs of identity in a row lock an account.",
+        c"Signing in, elevation, change of password, second factor and signatures count together; a proof that holds sets the count back.",
         &LOCKOUT_FAILURES,
         3,
         100,
@@ -159,6 +179,7 @@ pub fn define() {
     number(
         c"batchcortex.lockout_time",
         c"How long an account stays locked; 0 until an administrator unlocks it.",
+        c"In minutes. While it is locked every proof gets the answer of a wrong password.",
         &LOCKOUT_TIME,
         0,
         10_080,
@@ -168,6 +189,7 @@ pub fn define() {
     number(
         c"batchcortex.burst_failures",
         c"How many failed proofs of identity from one address within a minute are recorded as a burst.",
+        c"Recorded once a minute and address as an event; nothing is refused because of it.",
         &BURST_FAILURES,
         3,
         1_000,
@@ -203,7 +225,7 @@ pub fn define() {
                 | GucFlags::DISALLOW_IN_FILE
                 | GucFlags::SUPERUSER_ONLY,
             Some(binding::check_identity),
-            None,
+            Some(binding::assign_identity),
             None,
         );
     }

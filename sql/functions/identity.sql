@@ -1,6 +1,10 @@
 -- Joining and signing in, as the API sees it. The credential checks themselves are in Rust (identity module): they look rows up
 -- before any organisation is bound, which no function in SQL may do.
 
+create function batchcortex.current_org_id() returns uuid
+language c stable parallel safe
+as 'MODULE_PATHNAME', 'current_org_id';
+
 create function batchcortex.require_rows(max_rows integer, most integer) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
@@ -67,8 +71,8 @@ comment on function batchcortex.create_organisation(text, text, text) is
 
 create function batchcortex_api.open_request(credential text, client_ip inet default null, user_agent text default null, request_id text default null,
     out user_id uuid, out org_id uuid, out role_name text, out full_name text)
-language c volatile security definer
-set search_path = pg_catalog, pg_temp
+-- Neither SECURITY DEFINER nor a search_path of its own, which every request would pay for: it looks up by oid, and what it calls pins its own.
+language c volatile parallel unsafe
 as 'MODULE_PATHNAME', 'bind_request';
 comment on function batchcortex_api.open_request(text, inet, text, text) is
 'Binds user, organisation and role of a session (bcs_…) or an API key (bck_…) to this transaction; the binding ends with it. For a key user_id is null and full_name is its name. Errors: BC401 for any credential that is unknown, expired, revoked or of a deactivated user, with one and the same message; BC429 after too many requests of the person or key, DETAIL the seconds to wait.';
@@ -83,7 +87,7 @@ as $$
       from batchcortex.authenticate_login(username, password, client_ip, user_agent, request_id, organisation, second_factor, null, null, null, null) a
 $$;
 comment on function batchcortex_api.login(text, text, inet, text, text, uuid, text) is
-'Checks a password (Argon2id), and the second factor where one is enrolled, and opens a session: outcome ''granted''. The token (bcs_…) is shown once; only its SHA-256 is stored. A refusal is a result (''refused''), not an error, so that the attempt is recorded; unknown user, wrong password, wrong code, locked and deactivated account get the same answer. ''limited'': too many attempts of the address or the user name, wait_seconds until the next. After the right password: ''organisation_required'' (name one), ''password_expired'' (call replace_password), ''acceptance_required'' (call accept_agreements; detail lists kind, version and content), ''enrolment_required'' (call enrol_second_factor_at_login), ''second_factor'' (call again with a TOTP or recovery code).';
+'Checks a password (Argon2id), and the second factor where one is enrolled, and opens a session: outcome ''granted''. The token (bcs_…) is shown once; only its SHA-256 is stored. A refusal is a result (''refused''), not an error, so that the attempt is recorded; unknown user, wrong password, wrong code, locked and deactivated account get the same answer. ''limited'': too many attempts of the address or the user name, or another attempt of the person is still open; wait_seconds until the next. After the right password: ''organisation_required'' (name one), ''password_expired'' (call replace_password), ''acceptance_required'' (call accept_agreements; detail lists kind, version and content), ''enrolment_required'' (call enrol_second_factor_at_login), ''second_factor'' (call again with a TOTP or recovery code).';
 
 create function batchcortex_api.replace_password(username text, password text, new_password text, client_ip inet default null, user_agent text default null,
     request_id text default null, organisation uuid default null, second_factor text default null, accepted_terms text default null,
@@ -151,7 +155,7 @@ begin
 end
 $$;
 comment on function batchcortex_api.invite(text, text) is
-'Invites a person by user name to the caller''s organisation in a role (operator, qa, qp, admin). The invitation is shown once and holds for one use. Errors: BC401, BC403, BC409 user name taken, BC422 bad name or role.';
+'Invites a person by user name to the caller''s organisation in a role (operator, qa, qp, admin). The invitation is shown once and holds for one use. Whether the user name is an account''s already is not told. Errors: BC401, BC403, BC422 bad name or role.';
 
 create function batchcortex_api.accept_invitation(invitation text, full_name text, password text, client_ip inet default null, user_agent text default null,
     request_id text default null, accepted_terms text default null, accepted_privacy text default null, accepted_accountability text default null)
@@ -174,7 +178,7 @@ begin
 end
 $$;
 comment on function batchcortex_api.accept_invitation(text, text, text, inet, text, text, text, text, text) is
-'Creates the account that an invitation stands for, and keeps which versions of the organisation''s agreements were accepted (invitation_agreements lists them). outcome ''joined'', or ''refused'' for an invitation that is unknown, used or expired. Errors: BC422 name or password not acceptable, or a present agreement not accepted; BC429 too many attempts of the address, DETAIL the seconds to wait.';
+'Creates the account that an invitation stands for, and keeps which versions of the organisation''s agreements were accepted (invitation_agreements lists them). outcome ''joined'', or ''refused'' for an invitation that is unknown, used or expired, and for a user name that is an account''s whose password is another one, which counts towards its lockout. Errors: BC422 name or password not acceptable, or a present agreement not accepted; BC429 too many attempts of the address or the user name, DETAIL the seconds to wait.';
 
 comment on function batchcortex.current_org_id() is 'Organisation bound to this transaction; null without one. Every row-level policy compares with it.';
 comment on function batchcortex.current_user_id() is 'Person bound to this transaction; null for devices, for the system and without an identity.';
@@ -183,3 +187,41 @@ comment on function batchcortex.current_session_id() is 'Session bound to this t
 comment on function batchcortex.authenticate_login(text, text, inet, text, text, uuid, text, text, text, text, text) is 'Behind batchcortex_api.login, accept_agreements and replace_password; sqlstate is set when the new password is not acceptable.';
 comment on function batchcortex.generate_invitation() is 'A new invitation token (bci_ and 64 hex digits from the operating system''s generator).';
 comment on function batchcortex.redeem_invitation(text, text, text, inet, text, text, text, text, text) is 'Behind batchcortex_api.accept_invitation; sqlstate is set when name or password are not acceptable.';
+
+create function batchcortex.require_attempt() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    wait integer := batchcortex.spend_attempt();
+begin
+    if wait > 0 then
+        raise exception 'too many attempts' using errcode = 'BC429', detail = wait::text;
+    end if;
+end
+$$;
+comment on function batchcortex.require_attempt() is
+'Spends one attempt of the person of this transaction, from the budgets that signing in has: of the user name and of the address. Every function that checks a password or a code calls it first. Raises BC429 when none is left, DETAIL the seconds to wait.';
+comment on function batchcortex.spend_attempt() is
+'Behind batchcortex.require_attempt: 0, or the seconds to wait; whatever becomes of the transaction. 0 without a person, who has nothing to prove.';
+
+create function batchcortex.note_session_seen(org_id uuid, session_id uuid) returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+    -- A request does not wait for another request's transaction to note that the session is in use.
+    update batchcortex.session s set last_seen_at = clock_timestamp()
+     where (s.org_id, s.session_id) in (select n.org_id, n.session_id from batchcortex.session n
+                                         where n.org_id = note_session_seen.org_id and n.session_id = note_session_seen.session_id for update skip locked)
+$$;
+comment on function batchcortex.note_session_seen(uuid, uuid) is 'Behind batchcortex_api.open_request: notes that a session is in use, once a minute.';
+
+create function batchcortex.note_key_used(org_id uuid, key_id uuid) returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+    update batchcortex.api_key k set last_used_at = clock_timestamp()
+     where (k.org_id, k.key_id) in (select n.org_id, n.key_id from batchcortex.api_key n
+                                     where n.org_id = note_key_used.org_id and n.key_id = note_key_used.key_id for update skip locked)
+$$;
+comment on function batchcortex.note_key_used(uuid, uuid) is 'Behind batchcortex_api.open_request: notes that an API key is in use, once a minute.';

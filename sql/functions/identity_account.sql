@@ -22,6 +22,7 @@ declare
     answer record;
 begin
     perform batchcortex.require_person();
+    perform batchcortex.require_attempt();
     select * into answer from batchcortex.change_own_password(old_password, new_password);
     if answer.sqlstate is not null then
         raise exception '%', answer.detail using errcode = answer.sqlstate;
@@ -30,7 +31,7 @@ begin
 end
 $$;
 comment on function batchcortex_api.change_password(text, text) is
-'Changes the caller''s password; every other session of theirs ends. ''changed'', or ''refused'' for a wrong old password, which counts towards the lockout. Errors: BC401, BC422 the new password is not acceptable.';
+'Changes the caller''s password; every other session of theirs ends. ''changed'', or ''refused'' for a wrong old password, which counts towards the lockout. Errors: BC401; BC422 the new password is not acceptable; BC429 too many attempts of the person or the address, DETAIL the seconds to wait; 40001 another attempt of the person is still open.';
 
 create function batchcortex_api.members()
 returns table (user_id uuid, username text, full_name text, role_name text, joined_at timestamptz, ended_at timestamptz, state text, locked_until timestamptz)

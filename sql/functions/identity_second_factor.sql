@@ -8,6 +8,7 @@ as $$
 declare
     person uuid := batchcortex.require_person();
 begin
+    perform batchcortex.require_attempt();
     outcome := batchcortex.prove_again(password, null, 'second_factor');
     if outcome = 'second_factor' then
         raise exception 'a second factor is enrolled' using errcode = 'BC409', hint = 'Remove it first.';
@@ -24,16 +25,16 @@ begin
 end
 $$;
 comment on function batchcortex_api.enrol_second_factor(text) is
-'Makes a TOTP secret (RFC 6238, SHA-1, 6 digits, 30 s) and ten recovery codes, all shown once. It counts from confirm_second_factor on. outcome ''enrolled'', or ''refused'' for a wrong password. Errors: BC401, BC409 one is enrolled, BC503 no key file.';
+'Makes a TOTP secret (RFC 6238, SHA-1, 6 digits, 30 s) and ten recovery codes, all shown once. It counts from confirm_second_factor on. outcome ''enrolled'', or ''refused'' for a wrong password. Errors: BC401; BC409 one is enrolled; BC429 too many attempts of the person or the address, DETAIL the seconds to wait; BC503 no key file; 40001 another attempt of the person is still open.';
 
 create function batchcortex_api.enrol_second_factor_at_login(username text, password text, client_ip inet default null, user_agent text default null,
     request_id text default null, organisation uuid default null)
-returns table (outcome text, otpauth_uri text, secret text, recovery_codes text[])
+returns table (outcome text, otpauth_uri text, secret text, recovery_codes text[], wait_seconds integer)
 language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$ select * from batchcortex.authenticate_enrolment(username, password, client_ip, user_agent, request_id, organisation) $$;
 comment on function batchcortex_api.enrol_second_factor_at_login(text, text, inet, text, text, uuid) is
-'After login said ''enrolment_required'': makes a TOTP secret and recovery codes, shown once; the first code at login confirms them. outcome ''enrolled'', ''organisation_required'' or ''refused'', also for an account that has a second factor.';
+'After login said ''enrolment_required'': makes a TOTP secret and recovery codes, shown once; the first code at login confirms them. outcome ''enrolled'', ''organisation_required'', ''refused'', also for an account that has a second factor, or ''limited'' (wait_seconds until the next attempt).';
 
 create function batchcortex_api.confirm_second_factor(code text) returns boolean
 language plpgsql security definer
@@ -41,17 +42,20 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     person uuid := batchcortex.require_person();
+    outcome text;
 begin
-    if not batchcortex.confirm_second_factor(code) then
+    perform batchcortex.require_attempt();
+    outcome := batchcortex.confirm_second_factor(code);
+    if outcome = 'confirmed' then
+        perform batchcortex.log_event('second_factor.confirmed', 'user_account', person::text);
+    elsif outcome = 'absent' then
         perform batchcortex.log_event('second_factor.refused', 'user_account', person::text);
-        return false;
     end if;
-    perform batchcortex.log_event('second_factor.confirmed', 'user_account', person::text);
-    return true;
+    return outcome = 'confirmed';
 end
 $$;
 comment on function batchcortex_api.confirm_second_factor(text) is
-'Confirms an enrolment with a code of the authenticator program; from now on signing in and signing take one. False for a wrong code. Errors: BC401.';
+'Confirms an enrolment with a code of the authenticator program; from now on signing in and signing take one. False for a wrong code, which counts towards the lockout, and when there is nothing to confirm. Errors: BC401; BC429 too many attempts of the person or the address, DETAIL the seconds to wait; 40001 another attempt of the person is still open.';
 
 create function batchcortex_api.remove_second_factor(password text, second_factor text) returns text
 language plpgsql security definer
@@ -61,6 +65,7 @@ declare
     person uuid := batchcortex.require_person();
     outcome text;
 begin
+    perform batchcortex.require_attempt();
     outcome := batchcortex.prove_again(password, second_factor, 'second_factor');
     if outcome <> 'granted' then
         return outcome;
@@ -73,7 +78,7 @@ begin
 end
 $$;
 comment on function batchcortex_api.remove_second_factor(text, text) is
-'Removes the caller''s second factor against the password and a last code or recovery code. ''removed'', ''refused'' or ''second_factor''. Errors: BC401, BC404.';
+'Removes the caller''s second factor against the password and a last code or recovery code. ''removed'', ''refused'' or ''second_factor''. Errors: BC401; BC404; BC429 too many attempts of the person or the address, DETAIL the seconds to wait; 40001 another attempt of the person is still open.';
 
 create function batchcortex_api.second_factor() returns table (enrolled boolean, recovery_codes_left bigint)
 language plpgsql stable security definer
@@ -112,7 +117,7 @@ comment on function batchcortex.reset_second_factor(text, text) is
 
 comment on function batchcortex.authenticate_enrolment(text, text, inet, text, text, uuid) is 'Behind batchcortex_api.enrol_second_factor_at_login.';
 comment on function batchcortex.enrol_second_factor(text) is 'Behind batchcortex_api.enrol_second_factor: no row when a confirmed secret exists or there is no key.';
-comment on function batchcortex.confirm_second_factor(text) is 'Behind batchcortex_api.confirm_second_factor.';
+comment on function batchcortex.confirm_second_factor(text) is 'Behind batchcortex_api.confirm_second_factor: confirmed, refused (recorded and counted towards the lockout) or absent, when there is nothing to confirm.';
 comment on function batchcortex.remove_second_factor() is 'Behind batchcortex_api.remove_second_factor.';
 comment on function batchcortex.recovery_codes_left() is 'Unused recovery codes of the person of this transaction; null without a confirmed second factor.';
 comment on function batchcortex.totp_code(bytea, bigint, integer) is 'One-time password of a secret at a time in seconds since 1970 (RFC 6238, SHA-1, 30 s), 6 to 8 digits.';

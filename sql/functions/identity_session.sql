@@ -13,21 +13,31 @@ end
 $$;
 comment on function batchcortex.require_person() is 'The person whose session is bound to this transaction. Raises BC401 without one: a device or an API key is not a person.';
 
+create function batchcortex.session_terms(user_id uuid, expires_at timestamptz, token_sha256 bytea) returns json
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select json_build_object('user_id', user_id, 'expires_at', expires_at, 'fingerprint', encode(sha256(token_sha256), 'hex')) $$;
+comment on function batchcortex.session_terms(uuid, timestamptz, bytea) is
+'What a session''s events say of it, for verify() to compare: whose it is, its absolute end, and the fingerprint of its token: hex of the SHA-256 of what is stored of it.';
+
 create function batchcortex.new_session_token(elevated boolean, out token text, out expires_at timestamptz)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    terms json;
 begin
     token := batchcortex.generate_session_token();
     update batchcortex.session s
        set token_sha256 = sha256(new_session_token.token::bytea), rotated_at = clock_timestamp(),
            elevated_at = case when elevated then clock_timestamp() else s.elevated_at end
      where s.org_id = batchcortex.current_org_id() and s.session_id = batchcortex.current_session_id() and s.revoked_at is null
-    returning s.expires_at into new_session_token.expires_at;
+    returning s.expires_at, batchcortex.session_terms(s.user_id, s.expires_at, s.token_sha256) into new_session_token.expires_at, terms;
     if not found then
         raise exception 'not authenticated' using errcode = 'BC401';
     end if;
-    perform batchcortex.log_event(case when elevated then 'session.elevated' else 'session.rotated' end, 'session', batchcortex.current_session_id()::text);
+    perform batchcortex.log_event(case when elevated then 'session.elevated' else 'session.rotated' end, 'session', batchcortex.current_session_id()::text,
+        after => terms);
 end
 $$;
 comment on function batchcortex.new_session_token(boolean) is 'Gives the bound session a new token; the earlier one is dead at once. Errors: BC401.';
@@ -50,6 +60,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform batchcortex.require_person();
+    perform batchcortex.require_attempt();
     outcome := batchcortex.prove_again(password, second_factor, 'elevation');
     if outcome = 'granted' then
         select r.token, r.expires_at into elevate.token, elevate.expires_at from batchcortex.new_session_token(true) r;
@@ -58,7 +69,7 @@ begin
 end
 $$;
 comment on function batchcortex_api.elevate(text, text) is
-'Proves the person of this session anew and rotates its token. outcome ''granted'' with the new token (shown once), ''second_factor'' when one is enrolled and was not presented, or ''refused'', which counts towards the lockout. Errors: BC401.';
+'Proves the person of this session anew and rotates its token. outcome ''granted'' with the new token (shown once), ''second_factor'' when one is enrolled and was not presented, or ''refused'', which counts towards the lockout. Errors: BC401; BC429 too many attempts of the person or the address, DETAIL the seconds to wait; 40001 another attempt of the person is still open.';
 
 create function batchcortex_api.sessions(of_user uuid default null)
 returns table (session_id uuid, user_id uuid, full_name text, created_at timestamptz, last_seen_at timestamptz, expires_at timestamptz, elevated_at timestamptz,
@@ -159,5 +170,5 @@ comment on function batchcortex_api.set_policy(integer, integer, text, integer, 
 
 comment on function batchcortex.generate_session_token() is 'A new session token (bcs_ and 64 hex digits from the operating system''s generator).';
 comment on function batchcortex.prove_again(text, text, text) is
-'A fresh proof of the person of this transaction: granted, second_factor or refused; recorded under the purpose and counted towards the lockout.';
+'A fresh proof of the person of this transaction: granted, second_factor or refused; recorded under the purpose and counted towards the lockout. The caller has spent a budget (require_attempt, or spend_budget for signatures). Errors: 40001 another attempt of the person is still open.';
 comment on function batchcortex.current_scopes() is 'Permissions that the bound API key is confined to; null for everyone who is not confined.';

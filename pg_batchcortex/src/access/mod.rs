@@ -3,5 +3,6 @@
 
 pub mod actor; // who acts, by name
 pub mod auditor; // organisations granted to a database login
+mod budget_table; // a bounded table of budgets
 mod gcra; // the arithmetic of a rate
 pub mod rate_limit; // budgets in shared memory

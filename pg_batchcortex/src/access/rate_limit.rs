@@ -1,18 +1,12 @@
 //! Budgets of requests in shared memory: one for all backends and so for all API processes, and outside of transactions, so that
 //! a rollback does not give back what was spent.
-//!
-//! The table is bounded: [`SETS`] sets of [`WAYS`] entries, chosen by a hash that a secret of the server's start goes into, so that
-//! nobody can aim at another's set. A full set gives up the entry whose budget is whole soonest, which is the oldest.
 
-use super::gcra::{self, Arrival};
+use super::budget_table::{SETS, Table, WAYS};
+use super::gcra::Arrival;
 use crate::settings::{RATE_API_KEY, RATE_AUTHENTICATION, RATE_GENERAL, RATE_SIGN_OFF};
 use pgrx::prelude::*;
 use pgrx::{PGRXSharedMemory, PgLwLock, pg_shmem_init};
-use sha2::{Digest, Sha256};
 use std::sync::atomic::{AtomicBool, Ordering};
-
-const SETS: usize = 2048;
-const WAYS: usize = 8;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,32 +48,13 @@ impl Budget {
 pub struct Exceeded {
     /// Seconds to wait, rounded up, at least 1.
     pub wait_seconds: i32,
-    /// The first since one was admitted: what is worth an entry in a log.
-    pub first: bool,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Entry {
-    key: [u8; 16],
-    /// Theoretical arrival time, microseconds since 2000-01-01; 0 when the entry is free.
-    tat: i64,
-    refusing: bool,
-}
-
-#[derive(Clone, Copy)]
-struct Table {
-    secret: [u8; 32],
-    sets: [[Entry; WAYS]; SETS],
 }
 
 impl Default for Table {
     fn default() -> Self {
         let mut secret = [0; 32];
         crate::identity::credential::random(&mut secret);
-        Table {
-            secret,
-            sets: [[Entry::default(); WAYS]; SETS],
-        }
+        Table::new(secret)
     }
 }
 
@@ -105,51 +80,30 @@ pub fn spend(budget: Budget, subject: &[u8]) -> Result<(), Exceeded> {
     if per_minute == 0 || !PRESENT.load(Ordering::Relaxed) {
         return Ok(());
     }
-    // SAFETY: reads the clock.
-    let now = unsafe { pg_sys::GetCurrentTimestamp() };
     let mut table = TABLE.exclusive();
-    let hash = Sha256::new()
-        .chain_update(table.secret)
-        .chain_update([budget as u8])
-        .chain_update(subject)
-        .finalize();
-    let set = usize::from(u16::from_le_bytes([hash[0], hash[1]])) % SETS;
-    let mut key = [0; 16];
-    key.copy_from_slice(&hash[16..]);
-    let entry = find(&mut table.sets[set], key);
-    match gcra::arrive(entry.tat, now, i64::from(per_minute)) {
-        Arrival::Admitted(tat) => {
-            *entry = Entry {
-                key,
-                tat,
-                refusing: false,
-            };
-            Ok(())
-        }
-        Arrival::Refused(wait) => {
-            let first = !std::mem::replace(&mut entry.refusing, true);
-            Err(Exceeded {
-                wait_seconds: ((wait + 999_999) / 1_000_000).clamp(1, 60) as i32,
-                first,
-            })
-        }
+    let place = table.place(budget as u8, subject);
+    match table.arrive(place, now(), i64::from(per_minute)) {
+        Arrival::Admitted(_) => Ok(()),
+        Arrival::Refused(wait) => Err(Exceeded {
+            wait_seconds: ((wait + 999_999) / 1_000_000).clamp(1, 60) as i32,
+        }),
     }
 }
 
-/// The entry of `key`, or the oldest of the set, which it takes over.
-fn find(set: &mut [Entry; WAYS], key: [u8; 16]) -> &mut Entry {
-    let at = match set.iter().position(|entry| entry.tat != 0 && entry.key == key) {
-        Some(at) => at,
-        None => {
-            let oldest = (0..WAYS).min_by_key(|at| set[*at].tat).unwrap_or(0);
-            set[oldest] = Entry {
-                key,
-                ..Entry::default()
-            };
-            oldest
-        }
-    };
-    &mut set[at]
+/// Whether a refusal is the first since one was admitted, and so worth an entry in a log; from now on it is not.
+pub fn report(budget: Budget, subject: &[u8]) -> bool {
+    if !PRESENT.load(Ordering::Relaxed) {
+        return false;
+    }
+    let mut table = TABLE.exclusive();
+    let place = table.place(budget as u8, subject);
+    table.report(place)
+}
+
+/// Microseconds since 2000-01-01.
+fn now() -> i64 {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() }
 }
 
 /// Spends one of a budget ('authentication', 'sign_off', 'general', 'api_key'): 0, or the seconds to wait when none is left.
@@ -168,15 +122,7 @@ pub fn spend_budget(budget: &str, subject: &str) -> i32 {
 #[pg_extern(volatile, parallel_unsafe)]
 pub fn budget_table() -> TableIterator<'static, (name!(capacity, i32), name!(in_use, i32))> {
     let in_use = if PRESENT.load(Ordering::Relaxed) {
-        // SAFETY: reads the clock.
-        let now = unsafe { pg_sys::GetCurrentTimestamp() };
-        let table = TABLE.share();
-        table
-            .sets
-            .iter()
-            .flatten()
-            .filter(|entry| entry.tat > now)
-            .count()
+        TABLE.share().in_use(now())
     } else {
         0
     };

@@ -5,7 +5,7 @@ use super::binding;
 use super::credential::{self, Kind};
 use super::password;
 use super::password_policy::{self, Policy};
-use super::proof::{self, By, Person};
+use super::proof::{self, Person};
 use super::unscoped::unscoped;
 use crate::error;
 use pgrx::datum::Uuid;
@@ -95,15 +95,12 @@ pub fn change_own_password(
 > {
     const PURPOSE: &str = "password";
     let refused = || TableIterator::once((Some("refused".to_owned()), None, None));
-    let Some(actor) = binding::bound()
-        .map(|bound| bound.to_identity())
-        .filter(|actor| actor.kind == "user")
-    else {
+    let Some(actor) = binding::bound_person() else {
         return refused();
     };
     let new = new_password.unwrap_or("");
     let changed = unscoped(|| {
-        let person = actor.id.and_then(|id| proof::find(By::Id(Uuid::from_bytes(id))));
+        let person = actor.id.and_then(|id| proof::find_or_raise(Uuid::from_bytes(id)));
         let holds = proof::password_holds(person.as_ref(), old_password.unwrap_or(""));
         let Some(person) = person.as_ref().filter(|_| holds) else {
             proof::refused(person.as_ref(), PURPOSE, &actor);

@@ -2,31 +2,29 @@
 
 use super::binding::{self, Identity};
 use super::credential::{self, Kind};
-use super::request::LAST_SEEN_SECONDS;
+use super::request::{LAST_SEEN_SECONDS, SECOND};
+use super::unique_row::{Key, UniqueIndex};
 use super::unscoped::unscoped;
 use crate::access::rate_limit::{self, Budget};
 use crate::error::{self, Refusal};
+use crate::row::bytes_datum;
 use pgrx::datum::Uuid;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
-use pgrx::spi::OwnedPreparedStatement;
-use std::cell::OnceCell;
+use std::cell::Cell;
 
 thread_local! {
-    static FIND: OnceCell<OwnedPreparedStatement> = const { OnceCell::new() };
+    static API_KEY: UniqueIndex<1, 8> = const { UniqueIndex {
+        table: c"api_key",
+        index: c"api_key_token",
+        keys: [(c"token_sha256", Key::Bytea)],
+        columns: [c"org_id", c"key_id", c"name", c"role_name", c"scopes", c"revoked_at", c"expires_at", c"last_used_at"],
+        known: Cell::new(None),
+    } };
 }
 
-const FIND_SQL: &str = "
-    select k.org_id, k.key_id, k.name, k.role_name, array_to_string(k.scopes, ','),
-           coalesce(k.last_used_at < clock_timestamp() - make_interval(secs => $2), true)
-      from batchcortex.api_key k
-     where k.token_sha256 = $1 and k.revoked_at is null and k.expires_at > clock_timestamp()";
-
-// A request does not wait for another request's transaction to note that the key is in use.
-const USED_SQL: &str = "
-    update batchcortex.api_key set last_used_at = clock_timestamp()
-     where (org_id, key_id) in (select org_id, key_id from batchcortex.api_key
-                                 where org_id = $1 and key_id = $2 for update skip locked)";
+// Types and schema are said, so that nothing depends on the caller's search_path; the function pins its own.
+const USED_SQL: &str = "select batchcortex.note_key_used($1::pg_catalog.uuid, $2::pg_catalog.uuid)";
 
 /// A new API key (bck_…), to be shown once; its SHA-256 is what gets stored.
 #[pg_extern(volatile, parallel_unsafe)]
@@ -39,8 +37,8 @@ pub fn generate_api_key() -> String {
 /// # Errors
 /// BC401 for a key that is unknown, revoked or expired; BC429 when it has spent its budget of requests.
 pub fn authenticate(digest: &[u8; 32], from: Identity) -> Result<Identity, Refusal> {
-    let (key, stale) = unscoped(|| find(digest, from))
-        .ok_or_else(|| Refusal::new(error::UNAUTHENTICATED, "not authenticated"))?;
+    let (key, stale) =
+        find(digest, from).ok_or_else(|| Refusal::new(error::UNAUTHENTICATED, "not authenticated"))?;
     rate_limit::spend(Budget::ApiKey, &key.id.unwrap_or_default()).map_err(|exceeded| {
         Refusal::new(error::RATE_LIMITED, "too many requests").detail(exceeded.wait_seconds.to_string())
     })?;
@@ -53,30 +51,30 @@ pub fn authenticate(digest: &[u8; 32], from: Identity) -> Result<Identity, Refus
     Ok(key)
 }
 
+/// The key, unless it is revoked or expired, and whether its last use is to be noted.
 fn find(digest: &[u8; 32], from: Identity) -> Option<(Identity, bool)> {
-    Spi::connect_mut(|client| {
-        FIND.with(|plan| {
-            let plan = plan.get_or_init(|| {
-                let types = [PgBuiltInOids::BYTEAOID, PgBuiltInOids::INT4OID].map(PgOid::from);
-                client.prepare_mut(FIND_SQL, &types).unwrap_or_report().keep()
-            });
-            let arguments = [digest.to_vec().into(), LAST_SEEN_SECONDS.into()];
-            let rows = client.update(plan, Some(1), &arguments).unwrap_or_report();
-            if rows.is_empty() {
+    // SAFETY: reads the clock.
+    let now = unsafe { pg_sys::GetCurrentTimestamp() };
+    API_KEY.with(|api_key| {
+        api_key.find([bytes_datum(digest)], |row| {
+            if !row.is_null(5) || row.time(6)? <= now {
                 return None;
             }
-            let row = rows.first();
-            let id = |i| row.get::<Uuid>(i).unwrap_or_report().map(|id| *id.as_bytes());
+            // SAFETY: a column of type text[].
+            let scopes = unsafe { Vec::<String>::from_datum(row.datum(4)?, false) }?;
             let key = Identity {
-                org_id: id(1)?,
+                org_id: row.uuid(0)?,
                 kind: "api_key".into(),
-                id: Some(id(2)?),
-                name: row.get(3).unwrap_or_report()?,
-                role: row.get(4).unwrap_or_report()?,
-                scopes: row.get(5).unwrap_or_report()?,
+                id: Some(row.uuid(1)?),
+                name: row.text(2)?,
+                role: row.text(3)?,
+                scopes: scopes.join(","),
                 ..from
             };
-            Some((key, row.get(6).unwrap_or_report()?))
+            let stale = row
+                .time(7)
+                .is_none_or(|used| used < now - LAST_SEEN_SECONDS * SECOND);
+            Some((key, stale))
         })
     })
 }

@@ -6,7 +6,7 @@ use super::binding::{self, Identity, acting_as};
 use super::credential::{self, Kind};
 use super::password;
 use super::password_policy;
-use super::proof::{self, By};
+use super::proof::{self, Busy, By};
 use super::unscoped::unscoped;
 use crate::error::{self, Refusal};
 use pgrx::datum::Uuid;
@@ -59,24 +59,17 @@ pub fn redeem_invitation(
             privacy: accepted_privacy,
             accountability: accepted_accountability,
         },
-        from: Identity {
-            client_ip: client_ip.map(|ip| ip.0).unwrap_or_default(),
-            user_agent: user_agent.unwrap_or_default().to_owned(),
-            request_id: request_id.unwrap_or_default().to_owned(),
-            ..Identity::default()
-        },
+        from: Identity::from_client(client_ip, user_agent, request_id),
     };
-    if let Err(exceeded) = attempt_budget::spend("", &joiner.from) {
-        let sqlstate = error::RATE_LIMITED.to_owned();
-        let wait = exceeded.wait_seconds.to_string();
-        return TableIterator::once((None, None, Some(sqlstate), Some(wait)));
-    }
-    let joined = acceptable(joiner.full_name, joiner.password).and_then(|()| {
-        match invitation.and_then(|text| credential::digest(Kind::Invitation, text)) {
-            Some(digest) => unscoped(|| join(&digest, &joiner)),
-            None => Ok(None),
-        }
-    });
+    let joined = attempt_budget::spend("", &joiner.from)
+        .map_err(|exceeded| limited(exceeded.wait_seconds))
+        .and_then(|()| acceptable(joiner.full_name, joiner.password))
+        .and_then(
+            |()| match invitation.and_then(|text| credential::digest(Kind::Invitation, text)) {
+                Some(digest) => unscoped(|| join(&digest, &joiner)),
+                None => Ok(None),
+            },
+        );
     TableIterator::once(match joined {
         Ok(Some(user_id)) => (Some("joined".to_owned()), Some(user_id), None, None),
         Ok(None) => (
@@ -91,9 +84,13 @@ pub fn redeem_invitation(
             None,
             None,
             Some(refusal.sqlstate.to_owned()),
-            Some(refusal.message),
+            Some(refusal.detail.unwrap_or(refusal.message)),
         ),
     })
+}
+
+fn limited(wait_seconds: i32) -> Refusal {
+    Refusal::new(error::RATE_LIMITED, "too many attempts").detail(wait_seconds.to_string())
 }
 
 fn unacceptable(message: impl Into<String>) -> Refusal {
@@ -116,7 +113,12 @@ fn join(digest: &[u8; 32], joiner: &Joiner<'_>) -> Result<Option<Uuid>, Refusal>
     let Some((org_id, invitation_id, username, role_name, organisation)) = take(digest) else {
         return Ok(None);
     };
-    let (user_id, name) = match proof::find(By::Name(&username)) {
+    // Whoever holds an invitation to somebody's user name guesses at that person's password: from the person's budget.
+    // (The address has paid already.)
+    attempt_budget::spend(&username, &Identity::default())
+        .map_err(|exceeded| limited(exceeded.wait_seconds))?;
+    let account = proof::find(By::Name(&username)).map_err(|Busy| limited(proof::BUSY_SECONDS))?;
+    let (user_id, name) = match account {
         Some(person) if proof::password_holds(Some(&person), joiner.password) => {
             (person.user_id, person.full_name)
         }

@@ -7,7 +7,7 @@ use super::attempt_budget;
 use super::binding::{self, Identity, acting_as};
 use super::credential::{self, Kind};
 use super::password_policy;
-use super::proof::{self, By, Person};
+use super::proof::{self, Busy, By, Person};
 use super::second_factor::{self, Factor};
 use super::unscoped::unscoped;
 use crate::error;
@@ -36,20 +36,58 @@ struct Offer<'a> {
     new_password: Option<&'a str>,
 }
 
-/// How an attempt ended.
-enum Ending {
-    Session {
-        token: String,
-        session_id: Option<Uuid>,
-        user_id: Uuid,
-        place: Place,
-        full_name: String,
-        expires_at: Option<TimestampWithTimeZone>,
-    },
-    /// Outcome, and what is needed, as JSON.
-    Without(&'static str, Option<String>),
+/// How an attempt ended, as authenticate_login answers it.
+#[derive(Default)]
+struct Ending {
+    outcome: Option<&'static str>,
+    token: Option<String>,
+    session_id: Option<Uuid>,
+    user_id: Option<Uuid>,
+    org_id: Option<Uuid>,
+    role_name: Option<String>,
+    full_name: Option<String>,
+    expires_at: Option<TimestampWithTimeZone>,
+    wait_seconds: Option<i32>,
+    /// What is needed, as JSON; or why the new password is not acceptable.
+    detail: Option<String>,
+    sqlstate: Option<&'static str>,
+}
+
+impl Ending {
+    /// No session, and what is needed as JSON.
+    fn without(outcome: &'static str, detail: Option<String>) -> Self {
+        Ending {
+            outcome: Some(outcome),
+            detail,
+            ..Ending::default()
+        }
+    }
+
+    /// Too many attempts, and how long to wait.
+    fn limited(wait_seconds: i32) -> Self {
+        Ending {
+            outcome: Some("limited"),
+            wait_seconds: Some(wait_seconds),
+            ..Ending::default()
+        }
+    }
+
     /// The new password is not acceptable.
-    Unacceptable(String),
+    fn unacceptable(message: String) -> Self {
+        Ending {
+            detail: Some(message),
+            sqlstate: Some(error::UNACCEPTABLE),
+            ..Ending::default()
+        }
+    }
+}
+
+/// Why nobody was admitted.
+enum Barred {
+    /// The outcome, recorded.
+    Outcome(&'static str),
+    /// Another attempt of the person is open.
+    Busy,
 }
 
 /// Checks a user name and password and opens a session, or records why not.
@@ -71,7 +109,7 @@ pub fn authenticate_login(
 ) -> TableIterator<
     'static,
     (
-        name!(outcome, Option<String>),
+        name!(outcome, Option<&'static str>),
         name!(token, Option<String>),
         name!(session_id, Option<Uuid>),
         name!(user_id, Option<Uuid>),
@@ -81,7 +119,7 @@ pub fn authenticate_login(
         name!(expires_at, Option<TimestampWithTimeZone>),
         name!(wait_seconds, Option<i32>),
         name!(detail, Option<String>),
-        name!(sqlstate, Option<String>),
+        name!(sqlstate, Option<&'static str>),
     ),
 > {
     let offer = Offer {
@@ -96,69 +134,29 @@ pub fn authenticate_login(
         },
         new_password,
     };
-    let from = origin(client_ip, user_agent, request_id);
-    if let Err(exceeded) = attempt_budget::spend(offer.username, &from) {
-        let outcome = Some("limited".to_owned());
-        let wait = Some(exceeded.wait_seconds);
-        return TableIterator::once((
-            outcome, None, None, None, None, None, None, None, wait, None, None,
-        ));
-    }
-    TableIterator::once(match unscoped(|| attempt(&offer, from)) {
-        Ending::Session {
-            token,
-            session_id,
-            user_id,
-            place,
-            full_name,
-            expires_at,
-        } => (
-            Some("granted".to_owned()),
-            Some(token),
-            session_id,
-            Some(user_id),
-            Some(place.org_id),
-            Some(place.role_name),
-            Some(full_name),
-            expires_at,
-            None,
-            None,
-            None,
-        ),
-        Ending::Without(outcome, detail) => (
-            Some(outcome.to_owned()),
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            detail,
-            None,
-        ),
-        Ending::Unacceptable(message) => {
-            let sqlstate = Some(error::UNACCEPTABLE.to_owned());
-            (
-                None,
-                None,
-                None,
-                None,
-                None,
-                None,
-                None,
-                None,
-                None,
-                Some(message),
-                sqlstate,
-            )
-        }
-    })
+    let from = Identity::from_client(client_ip, user_agent, request_id);
+    let ending = match attempt_budget::spend_recorded(offer.username, &from) {
+        Ok(()) => unscoped(|| attempt(&offer, from)),
+        Err(exceeded) => Ending::limited(exceeded.wait_seconds),
+    };
+    TableIterator::once((
+        ending.outcome,
+        ending.token,
+        ending.session_id,
+        ending.user_id,
+        ending.org_id,
+        ending.role_name,
+        ending.full_name,
+        ending.expires_at,
+        ending.wait_seconds,
+        ending.detail,
+        ending.sqlstate,
+    ))
 }
 
 /// Gives someone whose organisation requires a second factor, and who has none, a TOTP secret against the password; the
-/// first code at sign-in confirms it. outcome is 'enrolled', 'organisation_required' or 'refused'.
+/// first code at sign-in confirms it. outcome is 'enrolled', 'organisation_required', 'refused', or
+/// 'limited' with the seconds to wait.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
@@ -172,20 +170,23 @@ pub fn authenticate_enrolment(
 ) -> TableIterator<
     'static,
     (
-        name!(outcome, String),
+        name!(outcome, &'static str),
         name!(otpauth_uri, Option<String>),
         name!(secret, Option<String>),
         name!(recovery_codes, Option<Vec<String>>),
+        name!(wait_seconds, Option<i32>),
     ),
 > {
-    let from = origin(client_ip, user_agent, request_id);
+    let from = Identity::from_client(client_ip, user_agent, request_id);
     let (username, password) = (username.unwrap_or(""), password.unwrap_or(""));
-    if attempt_budget::spend(username, &from).is_err() {
-        return TableIterator::once(("limited".to_owned(), None, None, None));
+    let without = |outcome, wait_seconds| (outcome, None, None, None, wait_seconds);
+    if let Err(exceeded) = attempt_budget::spend_recorded(username, &from) {
+        return TableIterator::once(without("limited", Some(exceeded.wait_seconds)));
     }
     TableIterator::once(unscoped(|| {
         match admit(username, password, organisation, &from) {
-            Err(outcome) => (outcome.to_owned(), None, None, None),
+            Err(Barred::Outcome(outcome)) => without(outcome, None),
+            Err(Barred::Busy) => without("limited", Some(proof::BUSY_SECONDS)),
             Ok((person, place, system)) => {
                 let shown = place
                     .second_factor_required
@@ -194,46 +195,38 @@ pub fn authenticate_enrolment(
                 let Some(shown) = shown else {
                     // Whoever has a second factor is asked for it: the password alone does not replace it.
                     proof::refused(Some(&person), PURPOSE, &system);
-                    return ("refused".to_owned(), None, None, None);
+                    return without("refused", None);
                 };
                 proof::noted(&person, PURPOSE, "second_factor_enrolled", &system);
                 let who = identity(&person, &place, None, &from);
                 acting_as(&who, || {
-                    record(
+                    binding::log(
                         "second_factor.enrolled",
                         "user_account",
                         &person.user_id.to_string(),
                     )
                 });
                 (
-                    "enrolled".to_owned(),
+                    "enrolled",
                     Some(shown.uri),
                     Some(shown.secret),
                     Some(shown.recovery_codes),
+                    None,
                 )
             }
         }
     }))
 }
 
-fn origin(client_ip: Option<pgrx::Inet>, user_agent: Option<&str>, request_id: Option<&str>) -> Identity {
-    Identity {
-        client_ip: client_ip.map(|ip| ip.0).unwrap_or_default(),
-        user_agent: user_agent.unwrap_or_default().to_owned(),
-        request_id: request_id.unwrap_or_default().to_owned(),
-        ..Identity::default()
-    }
-}
-
 /// The person behind a user name and password and the one organisation meant, with the system actor that records what
-/// becomes of it; or the outcome, recorded. Unknown user, wrong password, locked and deactivated account are one.
+/// becomes of it. Unknown user, wrong password, locked and deactivated account are one.
 fn admit(
     username: &str,
     presented: &str,
     organisation: Option<Uuid>,
     from: &Identity,
-) -> Result<(Person, Place, Identity), &'static str> {
-    let person = proof::find(By::Name(username));
+) -> Result<(Person, Place, Identity), Barred> {
+    let person = proof::find(By::Name(username)).map_err(|Busy| Barred::Busy)?;
     let holds = proof::password_holds(person.as_ref(), presented);
     let mut places = person
         .as_ref()
@@ -252,11 +245,11 @@ fn admit(
         // Which organisation is asked only of someone who has shown the password.
         (Some(person), 2..) if holds => {
             proof::noted(&person, PURPOSE, "organisation_required", &system);
-            Err("organisation_required")
+            Err(Barred::Outcome("organisation_required"))
         }
         (person, _) => {
             proof::refused(person.as_ref(), PURPOSE, &system);
-            Err("refused")
+            Err(Barred::Outcome("refused"))
         }
     }
 }
@@ -264,11 +257,12 @@ fn admit(
 fn attempt(offer: &Offer<'_>, from: Identity) -> Ending {
     let (person, place, system) = match admit(offer.username, offer.password, offer.organisation, &from) {
         Ok(admitted) => admitted,
-        Err(outcome) => return Ending::Without(outcome, None),
+        Err(Barred::Outcome(outcome)) => return Ending::without(outcome, None),
+        Err(Barred::Busy) => return Ending::limited(proof::BUSY_SECONDS),
     };
     let waits = |outcome: &'static str, detail: Option<String>| {
         proof::noted(&person, PURPOSE, outcome, &system);
-        Ending::Without(outcome, detail)
+        Ending::without(outcome, detail)
     };
     // The second factor comes last: a code is used up when it is looked at, and must not be spent on half an offer.
     let policy = password_policy::of(person.user_id);
@@ -282,7 +276,7 @@ fn attempt(offer: &Offer<'_>, from: Identity) -> Ending {
     if let Some(new) = offer.new_password
         && let Err(message) = account::may_become(&person, new, &policy)
     {
-        return Ending::Unacceptable(message);
+        return Ending::unacceptable(message);
     }
     let factor = second_factor::check(person.user_id, offer.second_factor);
     match factor {
@@ -290,7 +284,7 @@ fn attempt(offer: &Offer<'_>, from: Identity) -> Ending {
         Factor::Awaited => return waits("second_factor", None),
         Factor::Wrong => {
             proof::refused(Some(&person), PURPOSE, &system);
-            return Ending::Without("refused", None);
+            return Ending::without("refused", None);
         }
         Factor::Absent | Factor::Right | Factor::Confirmed => (),
     }
@@ -298,7 +292,7 @@ fn attempt(offer: &Offer<'_>, from: Identity) -> Ending {
     if factor == Factor::Confirmed {
         let who = identity(&person, &place, None, &from);
         acting_as(&who, || {
-            record(
+            binding::log(
                 "second_factor.confirmed",
                 "user_account",
                 &person.user_id.to_string(),
@@ -341,19 +335,28 @@ fn open_session(
     let who = identity(&person, &place, session_id, from);
     acting_as(&who, || {
         agreement::record(place.org_id, person.user_id, offer.accepted);
-        record(
-            "session.opened",
-            "session",
-            &session_id.map(|id| id.to_string()).unwrap_or_default(),
+        // What verify() compares the session with: a row that nobody signed in for has no such event.
+        Spi::run_with_args(
+            "select batchcortex.log_event('session.opened', 'session', ($1::uuid)::text, after => batchcortex.session_terms($2, $3, $4))",
+            &[
+                session_id.into(),
+                person.user_id.into(),
+                expires_at.into(),
+                digest.to_vec().into(),
+            ],
         )
+        .unwrap_or_report();
     });
-    Ending::Session {
-        token: token.to_string(),
+    Ending {
+        outcome: Some("granted"),
+        token: Some(token.to_string()),
         session_id,
-        user_id: person.user_id,
-        place,
-        full_name: person.full_name,
+        user_id: Some(person.user_id),
+        org_id: Some(place.org_id),
+        role_name: Some(place.role_name),
+        full_name: Some(person.full_name),
         expires_at,
+        ..Ending::default()
     }
 }
 
@@ -367,14 +370,6 @@ fn identity(person: &Person, place: &Place, session_id: Option<Uuid>, from: &Ide
         session_id: session_id.map(|id| *id.as_bytes()),
         ..from.clone()
     }
-}
-
-fn record(action: &str, record_type: &str, record_id: &str) {
-    Spi::run_with_args(
-        "select batchcortex.log_event($1, $2, $3)",
-        &[action.into(), record_type.into(), record_id.into()],
-    )
-    .unwrap_or_report();
 }
 
 fn find_places(user_id: Uuid, organisation: Option<Uuid>) -> Vec<Place> {

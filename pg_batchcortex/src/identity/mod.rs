@@ -15,4 +15,5 @@ pub mod proof; // one proof of a person: counted, locked, recorded
 pub mod request; // session to transaction
 pub mod second_factor; // TOTP secrets and recovery codes
 pub mod totp; // RFC 6238
+pub mod unique_row; // one row by a unique index, without a plan
 pub mod unscoped; // look-ups before an organisation is known

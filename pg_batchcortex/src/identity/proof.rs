@@ -10,6 +10,8 @@ use crate::settings::{BURST_FAILURES, LOCKOUT_FAILURES, LOCKOUT_TIME};
 use pgrx::datum::Uuid;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
+use std::ffi::CString;
+use std::time::{Duration, Instant};
 
 /// A person as an account holds them.
 pub struct Person {
@@ -32,21 +34,73 @@ pub enum By<'a> {
     Id(Uuid),
 }
 
+/// Somebody else's proof of the same person is not over yet.
+pub struct Busy;
+
+/// How long to wait for it.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How often to look, in microseconds.
+const PAUSE: i64 = 10_000;
+/// How long a transaction with a proof in it may be idle, in milliseconds.
+const IDLE: i32 = 10_000;
+
+/// Seconds after which a busy account is worth another try.
+pub const BUSY_SECONDS: i32 = 3;
+
+const LOCKED: &str = "
+    select user_id, username, full_name, password_hash, state = 'active', coalesce(locked_until > clock_timestamp(), false)
+      from batchcortex.user_account where lower(username) = lower($1) or user_id = $2 for no key update skip locked";
+const EXISTS: &str = "
+    select exists (select from batchcortex.user_account where lower(username) = lower($1) or user_id = $2)";
+
 /// The person, with the account locked for this transaction: proofs of one account come one after the other, so that many
-/// guesses at once cannot all be made before the first is counted.
-pub fn find(by: By<'_>) -> Option<Person> {
+/// guesses at once cannot all be made before the first is counted, and no code is accepted twice.
+///
+/// # Errors
+/// When another transaction holds the account for longer than a proof takes. Nothing is judged then, right or wrong: whoever
+/// leaves a proof open gets no uncounted guesses beside it, and keeps nobody waiting for ever.
+pub fn find(by: By<'_>) -> Result<Option<Person>, Busy> {
     let (name, id) = match by {
         By::Name(name) => (Some(name), None),
         By::Id(id) => (None, Some(id)),
     };
+    let begun = Instant::now();
+    loop {
+        if let Some(person) = lock(name, id) {
+            end_when_idle();
+            return Ok(Some(person));
+        }
+        if Spi::get_one_with_args::<bool>(EXISTS, &[name.into(), id.into()]).unwrap_or_report() != Some(true)
+        {
+            return Ok(None);
+        }
+        if begun.elapsed() >= PATIENCE {
+            return Err(Busy);
+        }
+        // SAFETY: sleeps; a request to cancel is answered right after.
+        unsafe { pg_sys::pg_usleep(PAUSE) };
+        pgrx::check_for_interrupts!();
+    }
+}
+
+/// As [`find`], by the account, for callers that have no result for a busy one: raises 40001, so that the request is tried again.
+pub fn find_or_raise(user_id: Uuid) -> Option<Person> {
+    match find(By::Id(user_id)) {
+        Ok(person) => person,
+        Err(Busy) => {
+            ereport!(
+                ERROR,
+                PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+                "another attempt of this person is still open"
+            );
+        }
+    }
+}
+
+fn lock(name: Option<&str>, id: Option<Uuid>) -> Option<Person> {
     Spi::connect_mut(|client| {
         let rows = client
-            .update(
-                "select user_id, username, full_name, password_hash, state = 'active', coalesce(locked_until > clock_timestamp(), false)
-                   from batchcortex.user_account where lower(username) = lower($1) or user_id = $2 for no key update",
-                Some(1),
-                &[name.into(), id.into()],
-            )
+            .update(LOCKED, Some(1), &[name.into(), id.into()])
             .unwrap_or_report();
         if rows.is_empty() {
             return None;
@@ -61,6 +115,28 @@ pub fn find(by: By<'_>) -> Option<Person> {
             locked: row.get(6).unwrap_or_report()?,
         })
     })
+}
+
+/// The lock lasts as long as the transaction: a client that hangs in it is disconnected, and the person can sign in again.
+fn end_when_idle() {
+    // SAFETY: a plain global of the backend; both strings are NUL-terminated and copied by the callee.
+    unsafe {
+        let present = pg_sys::IdleInTransactionSessionTimeout;
+        if (1..=IDLE).contains(&present) {
+            return;
+        }
+        let milliseconds = CString::new(IDLE.to_string()).unwrap_or_default();
+        pg_sys::set_config_option(
+            c"idle_in_transaction_session_timeout".as_ptr(),
+            milliseconds.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_LOCAL,
+            true,
+            pgrx::PgLogLevel::ERROR as i32,
+            false,
+        );
+    }
 }
 
 /// Whether the password is this person's and the account may be used. Takes one Argon2id computation in every case.
@@ -91,12 +167,12 @@ pub fn refused(person: Option<&Person>, purpose: &str, actor: &Identity) {
     note(person, actor, purpose, result, burst);
     let id = person.map_or_else(|| "unknown".to_owned(), |person| person.user_id.to_string());
     acting_as(actor, || {
-        log(&format!("{purpose}.refused"), "user_account", &id);
+        binding::log(&format!("{purpose}.refused"), "user_account", &id);
         if locks {
-            log("account.locked", "user_account", &id);
+            binding::log("account.locked", "user_account", &id);
         }
         if burst {
-            log(
+            binding::log(
                 &format!("{purpose}.burst"),
                 "client_address",
                 none_as(&actor.client_ip, "local"),
@@ -179,14 +255,6 @@ fn note(person: Option<&Person>, actor: &Identity, purpose: &str, result: &str, 
     .unwrap_or_report();
 }
 
-fn log(action: &str, record_type: &str, record_id: &str) {
-    Spi::run_with_args(
-        "select batchcortex.log_event($1, $2, $3)",
-        &[action.into(), record_type.into(), record_id.into()],
-    )
-    .unwrap_or_report();
-}
-
 fn none_as<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
     if text.is_empty() { otherwise } else { text }
 }
@@ -196,14 +264,11 @@ fn none_as<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 pub fn prove_again(password: Option<&str>, second_factor: Option<&str>, purpose: &str) -> String {
-    let Some(actor) = binding::bound()
-        .map(|bound| bound.to_identity())
-        .filter(|actor| actor.kind == "user")
-    else {
+    let Some(actor) = binding::bound_person() else {
         return "refused".to_owned();
     };
     unscoped(|| {
-        let person = actor.id.and_then(|id| find(By::Id(Uuid::from_bytes(id))));
+        let person = actor.id.and_then(|id| find_or_raise(Uuid::from_bytes(id)));
         let holds = password_holds(person.as_ref(), password.unwrap_or(""));
         let Some(person) = person.as_ref().filter(|_| holds) else {
             refused(person.as_ref(), purpose, &actor);
@@ -214,7 +279,7 @@ pub fn prove_again(password: Option<&str>, second_factor: Option<&str>, purpose:
                 succeeded(person, purpose, &actor);
                 if factor == Factor::Confirmed {
                     acting_as(&actor, || {
-                        log(
+                        binding::log(
                             "second_factor.confirmed",
                             "user_account",
                             &person.user_id.to_string(),

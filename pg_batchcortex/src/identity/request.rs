@@ -3,47 +3,55 @@
 use super::api_key;
 use super::binding::{self, Identity};
 use super::credential::{self, Kind};
+use super::unique_row::{Key, UniqueIndex};
 use super::unscoped::unscoped;
 use crate::access::rate_limit::{self, Budget};
 use crate::error::{self, Refusal};
-use crate::row::{text_datum, uuid_datum};
+use crate::row::{bytes_datum, text_datum, uuid_datum};
 use crate::settings::SESSION_IDLE;
 use pgrx::datum::Uuid;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
-use pgrx::spi::OwnedPreparedStatement;
-use std::cell::OnceCell;
+use std::cell::Cell;
 
 /// How stale `last_seen_at` may get: a row written at most so often, not on every request.
-pub const LAST_SEEN_SECONDS: i32 = 60;
+pub const LAST_SEEN_SECONDS: i64 = 60;
+
+/// A second, and a minute, in microseconds.
+pub const SECOND: i64 = 1_000_000;
+const MINUTE: i64 = 60 * SECOND;
 
 thread_local! {
-    static FIND: OnceCell<OwnedPreparedStatement> = const { OnceCell::new() };
+    static SESSION: UniqueIndex<1, 7> = const { UniqueIndex {
+        table: c"session",
+        index: c"session_token",
+        keys: [(c"token_sha256", Key::Bytea)],
+        columns: [c"org_id", c"session_id", c"user_id", c"revoked_at", c"expires_at", c"last_seen_at", c"idle_minutes"],
+        known: Cell::new(None),
+    } };
+    static ACCOUNT: UniqueIndex<1, 2> = const { UniqueIndex {
+        table: c"user_account",
+        index: c"user_account_pkey",
+        keys: [(c"user_id", Key::Uuid)],
+        columns: [c"full_name", c"state"],
+        known: Cell::new(None),
+    } };
+    static MEMBERSHIP: UniqueIndex<2, 2> = const { UniqueIndex {
+        table: c"membership",
+        index: c"membership_pkey",
+        keys: [(c"org_id", Key::Uuid), (c"user_id", Key::Uuid)],
+        columns: [c"role_name", c"ended_at"],
+        known: Cell::new(None),
+    } };
 }
 
-const FIND_SQL: &str = "
-    select s.org_id, s.session_id, s.user_id, u.full_name, m.role_name,
-           s.last_seen_at < clock_timestamp() - make_interval(secs => $3)
-      from batchcortex.session s
-      join batchcortex.user_account u on u.user_id = s.user_id
-      join batchcortex.membership m on m.org_id = s.org_id and m.user_id = s.user_id
-     where s.token_sha256 = $1
-       and s.revoked_at is null
-       and s.expires_at > clock_timestamp()
-       and s.last_seen_at > clock_timestamp() - make_interval(mins => coalesce(s.idle_minutes, $2))
-       and u.state = 'active'
-       and m.ended_at is null";
-
-// A request does not wait for another request's transaction to note that the session is in use.
-const SEEN_SQL: &str = "
-    update batchcortex.session set last_seen_at = clock_timestamp()
-     where (org_id, session_id) in (select org_id, session_id from batchcortex.session
-                                     where org_id = $1 and session_id = $2 for update skip locked)";
+// Types and schema are said, so that nothing depends on the caller's search_path; the function pins its own.
+const SEEN_SQL: &str = "select batchcortex.note_session_seen($1::pg_catalog.uuid, $2::pg_catalog.uuid)";
 
 struct Found {
-    org_id: Uuid,
-    session_id: Uuid,
-    user_id: Uuid,
+    org_id: [u8; 16],
+    session_id: [u8; 16],
+    user_id: [u8; 16],
     full_name: String,
     role_name: String,
     stale: bool,
@@ -58,14 +66,7 @@ pub unsafe extern "C-unwind" fn bind_request(fcinfo: pg_sys::FunctionCallInfo) -
     unsafe {
         error::raising(|| {
             let text = |n| pgrx::fcinfo::pg_getarg::<&str>(fcinfo, n);
-            let from = Identity {
-                client_ip: pgrx::fcinfo::pg_getarg::<pgrx::Inet>(fcinfo, 1)
-                    .map(|ip| ip.0)
-                    .unwrap_or_default(),
-                user_agent: text(2).unwrap_or_default().to_owned(),
-                request_id: text(3).unwrap_or_default().to_owned(),
-                ..Identity::default()
-            };
+            let from = Identity::from_client(pgrx::fcinfo::pg_getarg(fcinfo, 1), text(2), text(3));
             let identity = authenticate(text(0).unwrap_or_default(), from)?;
             Ok(answer(fcinfo, &identity))
         })
@@ -79,25 +80,26 @@ fn authenticate(credential: &str, from: Identity) -> Result<Identity, Refusal> {
         return api_key::authenticate(&digest, from);
     }
     let found = credential::digest(Kind::Session, credential)
-        .and_then(|digest| unscoped(|| find(&digest)))
+        .and_then(|digest| find(&digest))
         .ok_or_else(|| Refusal::new(error::UNAUTHENTICATED, "not authenticated"))?;
-    rate_limit::spend(Budget::General, found.user_id.as_bytes()).map_err(|exceeded| {
+    rate_limit::spend(Budget::General, &found.user_id).map_err(|exceeded| {
         Refusal::new(error::RATE_LIMITED, "too many requests").detail(exceeded.wait_seconds.to_string())
     })?;
     let identity = Identity {
-        org_id: *found.org_id.as_bytes(),
+        org_id: found.org_id,
         kind: "user".into(),
-        id: Some(*found.user_id.as_bytes()),
+        id: Some(found.user_id),
         name: found.full_name,
         role: found.role_name,
-        session_id: Some(*found.session_id.as_bytes()),
+        session_id: Some(found.session_id),
         ..from
     };
     binding::bind(&identity);
     // SAFETY: a plain global of the process.
     if found.stale && unsafe { !pg_sys::XactReadOnly } {
         unscoped(|| {
-            Spi::run_with_args(SEEN_SQL, &[found.org_id.into(), found.session_id.into()]).unwrap_or_report()
+            let [org_id, session_id] = [found.org_id, found.session_id].map(Uuid::from_bytes);
+            Spi::run_with_args(SEEN_SQL, &[org_id.into(), session_id.into()]).unwrap_or_report()
         });
     }
     Ok(identity)
@@ -107,8 +109,15 @@ fn authenticate(credential: &str, from: Identity) -> Result<Identity, Refusal> {
 unsafe fn answer(fcinfo: pg_sys::FunctionCallInfo, identity: &Identity) -> pg_sys::Datum {
     // SAFETY: the declaration has four OUT columns of these types; the tuple is palloc'ed and outlives the call.
     unsafe {
+        // A call in FROM brings the description along.
+        let asked = (*fcinfo).resultinfo.cast::<pg_sys::ReturnSetInfo>();
         let mut desc = std::ptr::null_mut();
-        pg_sys::get_call_result_type(fcinfo, std::ptr::null_mut(), &raw mut desc);
+        if !asked.is_null() && (*asked).type_ == pg_sys::NodeTag::T_ReturnSetInfo {
+            desc = (*asked).expectedDesc;
+        }
+        if desc.is_null() || (*desc).natts != 4 {
+            pg_sys::get_call_result_type(fcinfo, std::ptr::null_mut(), &raw mut desc);
+        }
         let user_id = identity.id.filter(|_| identity.kind == "user");
         let mut nulls = [user_id.is_none(), false, false, false];
         let mut values = [
@@ -126,36 +135,34 @@ unsafe fn answer(fcinfo: pg_sys::FunctionCallInfo, identity: &Identity) -> pg_sy
     }
 }
 
+/// The person behind a session that is neither ended nor idle for too long, whose account is active and who is a member.
 fn find(digest: &[u8; 32]) -> Option<Found> {
-    Spi::connect_mut(|client| {
-        FIND.with(|plan| {
-            let plan = plan.get_or_init(|| {
-                let types = [
-                    PgBuiltInOids::BYTEAOID,
-                    PgBuiltInOids::INT4OID,
-                    PgBuiltInOids::INT4OID,
-                ]
-                .map(PgOid::from);
-                client.prepare_mut(FIND_SQL, &types).unwrap_or_report().keep()
-            });
-            let arguments = [
-                digest.to_vec().into(),
-                SESSION_IDLE.get().into(),
-                LAST_SEEN_SECONDS.into(),
-            ];
-            let rows = client.update(plan, Some(1), &arguments).unwrap_or_report();
-            if rows.is_empty() {
-                return None;
-            }
-            let row = rows.first();
-            Some(Found {
-                org_id: row.get(1).unwrap_or_report()?,
-                session_id: row.get(2).unwrap_or_report()?,
-                user_id: row.get(3).unwrap_or_report()?,
-                full_name: row.get(4).unwrap_or_report()?,
-                role_name: row.get(5).unwrap_or_report()?,
-                stale: row.get(6).unwrap_or_report()?,
+    // SAFETY: reads the clock.
+    let now = unsafe { pg_sys::GetCurrentTimestamp() };
+    let mut found = SESSION.with(|session| {
+        session.find([bytes_datum(digest)], |row| {
+            let idle = i64::from(row.integer(6).unwrap_or_else(|| SESSION_IDLE.get())) * MINUTE;
+            let seen = row.time(5)?;
+            (row.is_null(3) && row.time(4)? > now && seen > now - idle).then_some(Found {
+                org_id: row.uuid(0)?,
+                session_id: row.uuid(1)?,
+                user_id: row.uuid(2)?,
+                full_name: String::new(),
+                role_name: String::new(),
+                stale: seen < now - LAST_SEEN_SECONDS * SECOND,
             })
         })
-    })
+    })?;
+    let user_id = uuid_datum(&found.user_id);
+    found.full_name = ACCOUNT.with(|account| {
+        account.find([user_id], |row| {
+            (row.text(1)? == "active").then(|| row.text(0)).flatten()
+        })
+    })?;
+    found.role_name = MEMBERSHIP.with(|membership| {
+        membership.find([uuid_datum(&found.org_id), user_id], |row| {
+            row.is_null(1).then(|| row.text(0)).flatten()
+        })
+    })?;
+    Some(found)
 }

@@ -2,6 +2,7 @@
 
 use super::binding;
 use super::credential::random;
+use super::proof;
 use super::totp;
 use super::unscoped::unscoped;
 use crate::keyring;
@@ -219,7 +220,7 @@ pub fn enrol_second_factor(
         name!(recovery_codes, Vec<String>),
     ),
 > {
-    let shown = bound_person().and_then(|user_id| unscoped(|| enrol(user_id, username)));
+    let shown = binding::bound_user().and_then(|user_id| unscoped(|| enrol(user_id, username)));
     TableIterator::new(
         shown
             .into_iter()
@@ -227,15 +228,30 @@ pub fn enrol_second_factor(
     )
 }
 
-/// Confirms an enrolment with its first code. False when there is nothing to confirm or the code is wrong.
+/// Confirms an enrolment with its first code: 'confirmed'; 'refused' for a wrong code, which is recorded and counts towards the
+/// lockout like any proof; 'absent' when there is nothing to confirm.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
-pub fn confirm_second_factor(code: Option<&str>) -> bool {
-    let Some(user_id) = bound_person() else {
-        return false;
+pub fn confirm_second_factor(code: Option<&str>) -> &'static str {
+    const PURPOSE: &str = "second_factor";
+    let Some(actor) = binding::bound_person() else {
+        return "absent";
     };
     unscoped(|| {
-        find(user_id).is_some_and(|enrolled| !enrolled.confirmed) && check(user_id, code) == Factor::Confirmed
+        let Some(person) = actor.id.and_then(|id| proof::find_or_raise(Uuid::from_bytes(id))) else {
+            return "absent";
+        };
+        if find(person.user_id).is_none_or(|enrolled| enrolled.confirmed) {
+            return "absent";
+        }
+        let usable = person.active && !person.locked;
+        if usable && check(person.user_id, code) == Factor::Confirmed {
+            // The code alone is no whole proof: earlier failures still count.
+            proof::noted(&person, PURPOSE, "granted", &actor);
+            return "confirmed";
+        }
+        proof::refused(Some(&person), PURPOSE, &actor);
+        "refused"
     })
 }
 
@@ -243,7 +259,7 @@ pub fn confirm_second_factor(code: Option<&str>) -> bool {
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 pub fn remove_second_factor() -> bool {
-    let Some(user_id) = bound_person() else {
+    let Some(user_id) = binding::bound_user() else {
         return false;
     };
     unscoped(|| {
@@ -262,7 +278,7 @@ pub fn remove_second_factor() -> bool {
 #[pg_extern(stable, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 pub fn recovery_codes_left() -> Option<i64> {
-    let user_id = bound_person()?;
+    let user_id = binding::bound_user()?;
     unscoped(|| {
         Spi::get_one_with_args::<i64>(
             "select (select (select count(*) from batchcortex.recovery_code c where c.user_id = t.user_id and c.used_at is null)
@@ -271,11 +287,4 @@ pub fn recovery_codes_left() -> Option<i64> {
         )
         .unwrap_or_report()
     })
-}
-
-fn bound_person() -> Option<Uuid> {
-    let bound = binding::bound()?;
-    (bound.kind() == "user")
-        .then(|| bound.id().map(Uuid::from_bytes))
-        .flatten()
 }

@@ -7,6 +7,8 @@ use super::mark::{self, Mark};
 use super::refuse;
 use crate::error::Refusal;
 use pgrx::pg_sys;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Refuses an access that would take a guard away.
 ///
@@ -60,9 +62,40 @@ pub unsafe fn check(
     }
 }
 
+/// Functions that were looked at, by the last bits of their oid; all are forgotten when any function changes.
+static LOOKED_AT: [AtomicU32; 256] = [const { AtomicU32::new(0) }; 256];
+
+/// Whether a call of this function is known to be none of pg_surgery's. Every function in every expression is asked about whenever a
+/// plan starts, those of row security's policies, too: this is one comparison.
+pub fn is_harmless_call(function: pg_sys::Oid) -> bool {
+    let oid = function.to_u32();
+    oid < pg_sys::FirstNormalObjectId
+        || LOOKED_AT[oid as usize % LOOKED_AT.len()].load(Ordering::Relaxed) == oid
+}
+
+fn remember(function: pg_sys::Oid) {
+    static WATCHING: Once = Once::new();
+    // SAFETY: the callback only writes the numbers above.
+    WATCHING.call_once(|| unsafe {
+        pg_sys::CacheRegisterSyscacheCallback(
+            pg_sys::SysCacheIdentifier::PROCOID as i32,
+            Some(forget),
+            pg_sys::Datum::from(0usize),
+        );
+    });
+    let oid = function.to_u32();
+    LOOKED_AT[oid as usize % LOOKED_AT.len()].store(oid, Ordering::Relaxed);
+}
+
+unsafe extern "C-unwind" fn forget(_argument: pg_sys::Datum, _cache: std::ffi::c_int, _hash: u32) {
+    for place in &LOOKED_AT {
+        place.store(0, Ordering::Relaxed);
+    }
+}
+
 /// pg_surgery changes pages beneath every check.
 fn executed(function: pg_sys::Oid) -> Result<(), Refusal> {
-    if function.to_u32() < pg_sys::FirstNormalObjectId {
+    if is_harmless_call(function) {
         return Ok(());
     }
     let surgery = catalog::library(function).is_some_and(|file| {
@@ -70,7 +103,11 @@ fn executed(function: pg_sys::Oid) -> Result<(), Refusal> {
             .next()
             .is_some_and(|name| name.starts_with("pg_surgery"))
     });
-    if surgery && mark::any() {
+    if !surgery {
+        remember(function);
+        return Ok(());
+    }
+    if mark::any() {
         return Err(refuse::guarded(
             "pg_surgery refused: this database keeps records".to_owned(),
         ));

@@ -97,3 +97,10 @@ select p.oid::regprocedure, m[1] as permission
  where p.pronamespace in ('batchcortex'::regnamespace, 'batchcortex_api'::regnamespace)
    and not exists (select from batchcortex.permission q join batchcortex.role_permission r using (permission) where q.permission = m[1]);
 select permission from batchcortex.permission q where not exists (select from batchcortex.role_permission r where r.permission = q.permission) or q.about = '';
+-- Every function that checks a password or a code spends a budget before it does.
+select p.oid::regprocedure, 'require_attempt or a budget of its own' as lacks
+  from pg_proc p
+ where p.pronamespace = 'batchcortex_api'::regnamespace and p.prosrc ~ 'batchcortex\.(prove_again|change_own_password|confirm_second_factor)\('
+   and p.prosrc !~ '(require_attempt|spend_budget)\(.*batchcortex\.(prove_again|change_own_password|confirm_second_factor)\(';
+-- Every setting says what it is and what is more to know.
+select name from pg_settings where name like 'batchcortex.%' and (coalesce(short_desc, '') = '' or coalesce(extra_desc, '') = '');

@@ -3,6 +3,8 @@
 \set VERBOSITY terse
 \set SHOW_CONTEXT never
 set client_min_messages = warning;
+-- One person proves themselves more often here than ten times a minute.
+set batchcortex.rate_authentication = 0;
 select 'tina-' || gen_random_uuid() as tina, 'aksel-' || gen_random_uuid() as aksel, 'birk-' || gen_random_uuid() as birk \gset
 select org_id as a, invitation as ia from batchcortex.create_organisation('Two A ' || gen_random_uuid(), :'aksel') \gset
 select org_id as b, invitation as ib from batchcortex.create_organisation('Two B ' || gen_random_uuid(), :'birk') \gset

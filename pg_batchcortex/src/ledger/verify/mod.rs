@@ -4,6 +4,7 @@
 mod log; // one organisation's log
 mod protection; // triggers and row security as they should be
 mod rows; // rows of the source tables, as leaves
+mod sessions; // sessions against their events
 mod sources; // which tables these are
 
 use crate::ledger::worker;
@@ -35,6 +36,7 @@ struct Verification {
 fn run(org: Option<Uuid>) -> Verification {
     let started = Instant::now();
     let mut findings = protection::check();
+    findings.extend(sessions::check(org));
     let mut logs = Vec::new();
     // SAFETY: one SPI connection for all cursors; closed below, or by the abort of the transaction.
     unsafe { pg_sys::SPI_connect() };
@@ -53,7 +55,8 @@ fn run(org: Option<Uuid>) -> Verification {
 }
 
 /// Checks the logs that the caller may see, or one of them, in one snapshot. One row a finding, none when all is intact.
-/// code: wrong_leaf, missing_row, row_without_leaf, wrong_time, wrong_tile, wrong_root, inconsistent_checkpoint, weakened_protection.
+/// code: wrong_leaf, missing_row, row_without_leaf, wrong_time, wrong_tile, wrong_root, inconsistent_checkpoint, weakened_protection,
+/// session_without_event, changed_session.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
