@@ -47,6 +47,7 @@ pub extern "C-unwind" fn _PG_init() {
         keyring::prepare();
         ledger::worker::register();
         access::rate_limit::register();
+        identity::password_slot::register();
         protection::guard::install();
         protection::break_glass::install();
     }
@@ -109,6 +110,11 @@ pgrx::extension_sql_file!(
         identity::account::change_own_password,
         identity::account::unlock_account
     ]
+);
+pgrx::extension_sql_file!(
+    "../../sql/functions/identity_invitation.sql",
+    name = "identity_invitation",
+    requires = ["identity_account"]
 );
 pgrx::extension_sql_file!(
     "../../sql/functions/identity_agreement.sql",
