@@ -268,7 +268,10 @@ async fn the_routes_without_a_credential_are_known() {
             "get /v1/openapi.json",
             "post /v1/invitations/accept",
             "post /v1/invitations/agreements",
-            "post /v1/login"
+            "post /v1/login",
+            "post /v1/login/agreements",
+            "post /v1/login/password",
+            "post /v1/login/second-factor",
         ]
     );
 }

@@ -89,7 +89,7 @@ struct Publication {
     /// terms, privacy or accountability.
     kind: String,
     version: String,
-    /// Its text, 256 KiB at most.
+    /// Its text; the whole body takes 256 KiB.
     content: String,
     /// Whether the open sessions of the others end.
     #[serde(default)]
