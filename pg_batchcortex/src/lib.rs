@@ -18,7 +18,7 @@ mod telemetry; // messages of devices
 pgrx::pg_module_magic!(name, version);
 
 /// The files below once more, as text: verification compares what stands in the catalog with them.
-pub(crate) const SQL_FUNCTIONS: [&str; 17] = [
+pub(crate) const SQL_FUNCTIONS: [&str; 18] = [
     include_str!("../../sql/functions/access.sql"),
     include_str!("../../sql/functions/isolation.sql"),
     include_str!("../../sql/functions/identity.sql"),
@@ -27,6 +27,7 @@ pub(crate) const SQL_FUNCTIONS: [&str; 17] = [
     include_str!("../../sql/functions/access_register.sql"),
     include_str!("../../sql/functions/identity_session.sql"),
     include_str!("../../sql/functions/identity_account.sql"),
+    include_str!("../../sql/functions/identity_invitation.sql"),
     include_str!("../../sql/functions/identity_agreement.sql"),
     include_str!("../../sql/functions/identity_second_factor.sql"),
     include_str!("../../sql/functions/identity_api_key.sql"),
