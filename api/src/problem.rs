@@ -90,7 +90,8 @@ pub struct Problem {
     next_sequence: Option<i64>,
     retry_after: Option<u64>,
     components: Vec<Component>,
-    agreements: Option<RawJson>,
+    // Boxed: seldom there, and a problem is handed through many results.
+    agreements: Option<Box<RawJson>>,
     cause: Option<Cow<'static, str>>,
 }
 
@@ -221,7 +222,7 @@ impl Problem {
 
     /// The agreements that are to be accepted, a JSON array.
     pub fn agreements(mut self, agreements: Option<RawJson>) -> Self {
-        self.agreements = agreements;
+        self.agreements = agreements.map(Box::new);
         self
     }
 
@@ -258,7 +259,7 @@ impl Problem {
             next_sequence: self.next_sequence,
             retry_after: self.retry_after,
             components: self.components,
-            agreements: self.agreements,
+            agreements: self.agreements.map(|boxed| *boxed),
         };
         // A document of strings, integers and JSON that was parsed before: serialising it cannot fail.
         let body = serde_json::to_vec(&document).unwrap_or_default();
