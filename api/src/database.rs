@@ -7,10 +7,12 @@
 //! Nothing depends on the session, so that PgBouncer in transaction mode may stand in between: statements are unnamed (parsed
 //! and bound in the same message), and the settings of a transaction are local to it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
 use futures_util::future::join_all;
+use tokio::sync::Semaphore;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{NoTls, Row};
 
@@ -23,6 +25,9 @@ pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// Time to wait for a connection, free or new.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time that a proof of a person waits for its turn.
+const TURN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Time beyond the statement timeouts after which a silent database is given up.
 const GRACE: Duration = Duration::from_secs(5);
@@ -43,6 +48,16 @@ pub struct Database {
     pool: Pool,
     begin: String,
     statement_timeout: Duration,
+    proofs: Arc<Semaphore>,
+}
+
+/// How much of the database this process takes at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Share {
+    /// Connections.
+    pub connections: usize,
+    /// Connections among them, half of them at most, on which a password is checked.
+    pub proofs: usize,
 }
 
 impl Database {
@@ -53,7 +68,11 @@ impl Database {
     /// # Errors
     ///
     /// When the pool cannot be built at all.
-    pub fn new(settings: DatabaseSettings, size: usize, statement_timeout: Duration) -> anyhow::Result<Self> {
+    pub fn new(
+        settings: DatabaseSettings,
+        share: Share,
+        statement_timeout: Duration,
+    ) -> anyhow::Result<Self> {
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
@@ -64,7 +83,7 @@ impl Database {
             recycle: Some(CONNECTION_TIMEOUT),
         };
         let pool = Pool::builder(manager)
-            .max_size(size)
+            .max_size(share.connections)
             .timeouts(timeouts)
             .runtime(Runtime::Tokio1)
             .build()?;
@@ -73,6 +92,7 @@ impl Database {
             pool,
             begin: format!("begin; set local statement_timeout = {milliseconds}; set local timezone = 'UTC'"),
             statement_timeout,
+            proofs: Arc::new(Semaphore::new(share.proofs.min(share.connections / 2).max(1))),
         })
     }
 
@@ -113,6 +133,32 @@ impl Database {
     pub async fn call(&self, call: Call<'_>) -> Result<Vec<Row>, Problem> {
         let [rows] = self.transact(None, [call]).await?;
         Ok(rows)
+    }
+
+    /// Calls a function that checks a password, as the caller or, before there is one, as nobody.
+    ///
+    /// A check takes tens of milliseconds of a processor and tens of MiB on purpose, so that few run at once and the others
+    /// wait, in the order of their arrival and without a connection: sign-ins of a whole shift leave the database to
+    /// everybody else's requests. How many run in the whole server, and how much memory they take, is the database's to
+    /// bound (`batchcortex.max_password_checks`).
+    ///
+    /// # Errors
+    ///
+    /// As for [`Database::request`], and BC503 when its turn does not come in time.
+    pub async fn prove(&self, caller: Option<&Caller>, call: Call<'_>) -> Result<Vec<Row>, Problem> {
+        let Ok(Ok(_turn)) = tokio::time::timeout(TURN_TIMEOUT, self.proofs.acquire()).await else {
+            let detail = "Too many people prove who they are at this moment; try again.";
+            return Err(Problem::new(problem::UNAVAILABLE, detail)
+                .retry_after(problem::RETRY_PROOF)
+                .because("no turn to check a password"));
+        };
+        match caller {
+            Some(caller) => {
+                let [rows] = self.request(caller, [call]).await?;
+                Ok(rows)
+            }
+            None => self.call(call).await,
+        }
     }
 
     /// Stops handing out connections.

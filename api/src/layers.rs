@@ -19,7 +19,7 @@ use crate::routes;
 /// How many requests may be in progress, which bounds the memory that a burst can take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Requests of all kinds but liveness, at up to [`BODY_LIMIT`](crate::body::BODY_LIMIT) of body each.
+    /// Requests of all kinds but liveness, and as many again that carry a password, at up to [`BODY_LIMIT`](crate::body::BODY_LIMIT) of body each.
     pub requests: usize,
     /// Ingest requests among them, at up to [`INGEST_BODY_LIMIT`](routes::telemetry::INGEST_BODY_LIMIT) of body each.
     pub ingests: usize,
@@ -31,9 +31,13 @@ pub struct Limits {
 pub fn service(database: Database, proxies: TrustedProxies, limits: Limits) -> Router {
     let (busy, _) = routes::all(Admission::new(limits.ingests)).split_for_parts();
     let busy = busy.layer(from_fn_with_state(Admission::new(limits.requests), admit));
+    // Requests that wait for their turn to have a password checked take nobody else's place.
+    let (proofs, _) = routes::proofs().split_for_parts();
+    let proofs = proofs.layer(from_fn_with_state(Admission::new(limits.requests), admit));
     let (live, _) = routes::health::live_routes().split_for_parts();
     // From the inside out; the last one is the first that a request meets.
-    busy.merge(live)
+    busy.merge(proofs)
+        .merge(live)
         .fallback(unknown_route)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(database)

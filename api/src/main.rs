@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use anyhow::Context as _;
-use batchcortex_api::database::Database;
+use batchcortex_api::database::{Database, Share};
 use batchcortex_api::layers::{self, Limits};
 use batchcortex_api::request::TrustedProxies;
 use batchcortex_api::settings::{DatabaseSettings, Settings};
@@ -60,11 +60,11 @@ fn main() -> anyhow::Result<()> {
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     start_log(settings.log);
     let connection = DatabaseSettings::read(&settings, |name| std::env::var(name).ok())?;
-    let database = Database::new(
-        connection,
-        settings.pool_size.into(),
-        settings.statement_timeout(),
-    )?;
+    let share = Share {
+        connections: settings.pool_size.into(),
+        proofs: settings.max_proofs.into(),
+    };
+    let database = Database::new(connection, share, settings.statement_timeout())?;
     let limits = Limits {
         requests: settings.max_requests.into(),
         ingests: settings.max_ingests.into(),

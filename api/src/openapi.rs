@@ -25,7 +25,11 @@ use crate::request::SESSION_COOKIE;
             Times are RFC 3339, in UTC, with microseconds; the time of a record is the server's. Unknown members are refused.\n\n\
             **Sessions.** POST /v1/login issues a token. A program sends it as `Authorization: Bearer …`. A browser asks for \
             `\"delivery\": \"cookie\"` and never sees the token; with the cookie, every method but GET and HEAD needs the \
-            header `X-BatchCortex-CSRF: 1`.\n\n\
+            header `X-BatchCortex-CSRF: 1`, and a request that another site caused (`Sec-Fetch-Site`) is refused.\n\n\
+            **API keys** (`bck_…`) of POST /v1/api-keys are sent as `Authorization: Bearer …` too. A key does what its role may \
+            and its scopes name; what is a person's own (sessions, passwords, keys) refuses it with 401.\n\n\
+            **Limits.** Beyond the requests a minute of a person, an API key or an address: 429 with Retry-After, one count for \
+            all processes.\n\n\
             **Devices** sign each request (RFC 9421, hmac-sha256) over `@method`, `@authority`, `@path` and `content-digest` \
             (RFC 9530) with the parameters created, nonce, keyid and alg and the label `device`. The authority is the header \
             Host as the service receives it: a reverse proxy must pass it on unchanged.\n\n\
@@ -37,7 +41,8 @@ use crate::request::SESSION_COOKIE;
     modifiers(&SecuritySchemes),
     tags(
         (name = "health", description = "Liveness and readiness"),
-        (name = "identity", description = "Joining, sessions, who is calling"),
+        (name = "identity", description = "Joining, signing in, sessions, second factors, members, policies, API keys"),
+        (name = "access", description = "Permissions, the access register and its review"),
         (name = "batch", description = "Batches and their states"),
         (name = "event", description = "The audit trail"),
         (name = "telemetry", description = "Equipment, tags, devices and samples"),
@@ -52,7 +57,9 @@ impl Modify for SecuritySchemes {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("Session token (`bcs_…`) of POST /v1/login."))
+            .description(Some(
+                "Session token (`bcs_…`) of POST /v1/login, or API key (`bck_…`).",
+            ))
             .build();
         let cookie = ApiKeyValue::with_description(
             SESSION_COOKIE,
@@ -74,6 +81,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     OpenApiRouter::with_openapi(Api::openapi())
         .merge(crate::routes::health::live_routes())
         .merge(crate::routes::all(Admission::new(1)))
+        .merge(crate::routes::proofs())
         .into_openapi()
 }
 

@@ -14,6 +14,7 @@ use tokio_postgres::error::DbError;
 use utoipa::ToSchema;
 
 use crate::routes::health::Component;
+use crate::wire::RawJson;
 
 /// A kind of problem: its code, the URN that names it, its HTTP status, and what to say when the cause may not be quoted.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,6 +62,12 @@ kinds! {
     SIGNATURE_STALE       "BC431" "request-signature-stale"   UNAUTHORIZED           "The request signature is outside the time window"
     UNKNOWN_DEVICE_KEY    "BC432" "unknown-device-key"        UNAUTHORIZED           "Unknown device key"
     SIGNATURE_REPLAYED    "BC433" "request-signature-replayed" UNAUTHORIZED          "The request signature was used before"
+    PROOF_REFUSED         "BC440" "proof-refused"             FORBIDDEN              "The password or code is wrong"
+    SECOND_FACTOR         "BC441" "second-factor-required"    FORBIDDEN              "A second factor is needed too"
+    ENROLMENT             "BC442" "second-factor-enrolment-required" FORBIDDEN       "The organisation requires a second factor"
+    ACCEPTANCE            "BC443" "acceptance-required"       FORBIDDEN              "Agreements must be accepted first"
+    PASSWORD_EXPIRED      "BC444" "password-expired"          FORBIDDEN              "The password must be changed first"
+    ORGANISATION          "BC445" "organisation-required"     FORBIDDEN              "The organisation must be named"
     INTERNAL              "BC500" "internal"                  INTERNAL_SERVER_ERROR  "The request could not be completed"
     UNAVAILABLE           "BC503" "unavailable"               SERVICE_UNAVAILABLE    "The service cannot answer at the moment"
     TIMED_OUT             "BC504" "timed-out"                 GATEWAY_TIMEOUT        "The database took too long"
@@ -68,6 +75,9 @@ kinds! {
 
 /// Seconds a client is told to wait when nobody knows better.
 const RETRY_SOON: u64 = 1;
+
+/// Seconds a client is told to wait when too many passwords are being checked.
+pub const RETRY_PROOF: u64 = 5;
 
 /// Seconds in an hour: no limit makes a client wait longer, and a larger number is a fault.
 const RETRY_LIMIT: u64 = 3600;
@@ -80,6 +90,8 @@ pub struct Problem {
     next_sequence: Option<i64>,
     retry_after: Option<u64>,
     components: Vec<Component>,
+    // Boxed: seldom there, and a problem is handed through many results.
+    agreements: Option<Box<RawJson>>,
     cause: Option<Cow<'static, str>>,
 }
 
@@ -113,6 +125,10 @@ pub struct ProblemDocument {
     /// State of each part of the service (`/v1/health/ready`).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     components: Vec<Component>,
+    /// Kind, version and content of each agreement that is to be accepted (`acceptance-required`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<crate::routes::identity::Agreement>>)]
+    agreements: Option<RawJson>,
 }
 
 impl Problem {
@@ -125,6 +141,7 @@ impl Problem {
             next_sequence: None,
             retry_after,
             components: Vec::new(),
+            agreements: None,
             cause: None,
         }
     }
@@ -170,6 +187,12 @@ impl Problem {
                 _ if state.starts_with("23") => {
                     Self::new(CONFLICT, "The request conflicts with what is recorded.")
                 }
+                // As many passwords are being checked as may be at once (batchcortex.max_password_checks).
+                "53000" => Self::new(
+                    UNAVAILABLE,
+                    "Too many people prove who they are at this moment; try again.",
+                )
+                .retry_after(RETRY_PROOF),
                 _ if ["53", "57P0", "08"].iter().any(|class| state.starts_with(class)) => {
                     Self::new(UNAVAILABLE, "The database cannot answer at the moment.")
                 }
@@ -194,6 +217,12 @@ impl Problem {
     /// The state of each part of the service.
     pub fn components(mut self, components: Vec<Component>) -> Self {
         self.components = components;
+        self
+    }
+
+    /// The agreements that are to be accepted, a JSON array.
+    pub fn agreements(mut self, agreements: Option<RawJson>) -> Self {
+        self.agreements = agreements.map(Box::new);
         self
     }
 
@@ -230,8 +259,9 @@ impl Problem {
             next_sequence: self.next_sequence,
             retry_after: self.retry_after,
             components: self.components,
+            agreements: self.agreements.map(|boxed| *boxed),
         };
-        // A document of strings and integers: serialising it cannot fail.
+        // A document of strings, integers and JSON that was parsed before: serialising it cannot fail.
         let body = serde_json::to_vec(&document).unwrap_or_default();
         let mut response = (self.kind.status, body).into_response();
         let headers = response.headers_mut();
@@ -355,6 +385,7 @@ mod tests {
             ("23505", 409),
             ("40001", 503),
             ("40P01", 503),
+            ("53000", 503),
             ("53300", 503),
             ("57P01", 503),
             ("57P03", 503),

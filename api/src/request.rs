@@ -25,8 +25,12 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// preflight, and this service grants none.
 pub const CSRF: HeaderName = HeaderName::from_static("x-batchcortex-csrf");
 
-/// Name of the session cookie.
-pub const SESSION_COOKIE: &str = "bc_session";
+/// What a browser says about the page that caused a request (Fetch Metadata): no script can set it.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Name of the session cookie. A browser takes a cookie with this prefix only with Secure, for the path `/` and without a
+/// domain, so that no sibling domain and no page without TLS can plant one.
+pub const SESSION_COOKIE: &str = "__Host-bc_session";
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -171,11 +175,11 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// The credential of a request: `Authorization: Bearer …`, else the cookie `bc_session`.
+/// The credential of a request: `Authorization: Bearer …`, else the session cookie.
 ///
 /// A browser adds the cookie by itself to whatever a page makes it send, so that a cookie alone does not show that the
-/// person wanted the request: every unsafe method needs `X-BatchCortex-CSRF: 1` with it. A bearer token is never added by
-/// itself and needs nothing more.
+/// person wanted the request: every unsafe method needs `X-BatchCortex-CSRF: 1` with it, and no `Sec-Fetch-Site` that names
+/// another site. A bearer token is never added by itself and needs nothing more.
 ///
 /// # Errors
 ///
@@ -205,12 +209,22 @@ fn credential(method: &Method, headers: &HeaderMap) -> Result<Secret, Problem> {
     Ok(Secret::new(token.to_owned()))
 }
 
-/// Refuses a request without `X-BatchCortex-CSRF: 1`.
+/// Refuses a request without `X-BatchCortex-CSRF: 1`, and one that a page of another origin caused, as the browser says.
 ///
 /// # Errors
 ///
 /// BC403.
 pub fn demand_csrf_header(headers: &HeaderMap) -> Result<(), Problem> {
+    // `none` is the person's own doing. Browsers that do not send the header, and programs, are held by the other one.
+    let elsewhere = headers
+        .get(FETCH_SITE)
+        .is_some_and(|site| site != "same-origin" && site != "none");
+    if elsewhere {
+        return Err(Problem::new(
+            problem::FORBIDDEN,
+            "The session cookie is taken from pages of this origin only.",
+        ));
+    }
     if headers.get(CSRF).is_some_and(|value| value == "1") {
         return Ok(());
     }
@@ -464,7 +478,7 @@ mod tests {
     /// control: B3
     #[test]
     fn a_cookie_needs_the_csrf_header_for_unsafe_methods() {
-        let cookie = (header::COOKIE, "theme=dark; bc_session=bcs_abc");
+        let cookie = (header::COOKIE, "theme=dark; __Host-bc_session=bcs_abc");
         for method in [Method::GET, Method::HEAD] {
             assert_eq!(
                 credential(&method, &headers(std::slice::from_ref(&cookie)))
@@ -485,19 +499,29 @@ mod tests {
             assert_eq!(credential(&method, &wrong).unwrap_err().kind().code, "BC403");
             let right = headers(&[cookie.clone(), (CSRF, "1")]);
             assert_eq!(credential(&method, &right).unwrap().reveal(), "bcs_abc");
+            for (site, taken) in [
+                ("same-origin", true),
+                ("none", true),
+                ("same-site", false),
+                ("cross-site", false),
+                ("", false),
+            ] {
+                let caused = headers(&[cookie.clone(), (CSRF, "1"), (FETCH_SITE, site)]);
+                assert_eq!(credential(&method, &caused).is_ok(), taken, "{method} {site}");
+            }
         }
     }
 
     #[test]
     fn a_planted_second_cookie_is_refused() {
         for lines in [
-            &[(header::COOKIE, "bc_session=bcs_a; bc_session=bcs_b")][..],
+            &[(header::COOKIE, "__Host-bc_session=bcs_a; __Host-bc_session=bcs_b")][..],
             &[
-                (header::COOKIE, "bc_session=bcs_a"),
-                (header::COOKIE, "bc_session=bcs_b"),
+                (header::COOKIE, "__Host-bc_session=bcs_a"),
+                (header::COOKIE, "__Host-bc_session=bcs_b"),
             ],
-            &[(header::COOKIE, "bc_session=")],
-            &[(header::COOKIE, "xbc_session=bcs_a")],
+            &[(header::COOKIE, "__Host-bc_session=")],
+            &[(header::COOKIE, "bc_session=bcs_a")],
         ] {
             assert_eq!(
                 credential(&Method::GET, &headers(lines)).unwrap_err().kind().code,
@@ -510,7 +534,7 @@ mod tests {
     fn the_bearer_token_goes_before_the_cookie() {
         let both = headers(&[
             (header::AUTHORIZATION, "Bearer bck_x"),
-            (header::COOKIE, "bc_session=bcs_abc"),
+            (header::COOKIE, "__Host-bc_session=bcs_abc"),
         ]);
         assert_eq!(credential(&Method::POST, &both).unwrap().reveal(), "bck_x");
     }

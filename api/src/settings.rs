@@ -30,6 +30,10 @@ pub struct Settings {
     #[arg(long, env = "BATCHCORTEX_POOL_SIZE", default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub pool_size: u16,
 
+    /// Passwords that are handed to the database at once, half the connections at most; more wait for their turn, 20 s.
+    #[arg(long, env = "BATCHCORTEX_MAX_PROOFS", default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub max_proofs: u16,
+
     /// Seconds that one statement may take in the database.
     #[arg(long, env = "BATCHCORTEX_STATEMENT_TIMEOUT", default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..=3600))]
     pub statement_timeout: u16,
@@ -42,7 +46,8 @@ pub struct Settings {
     #[arg(long, env = "BATCHCORTEX_MAX_CONNECTIONS", default_value_t = 1024, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub max_connections: u16,
 
-    /// Requests in progress; more are answered 503 at once.
+    /// Requests in progress; more are answered 503 at once. Those that carry a password are counted by themselves, so that
+    /// people who wait for their turn take nobody's place.
     #[arg(long, env = "BATCHCORTEX_MAX_REQUESTS", default_value_t = 256, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub max_requests: u16,
 

@@ -52,6 +52,32 @@ impl ToSql for Timestamp {
     to_sql_checked!();
 }
 
+/// A time that may never come: RFC 3339 as [`Timestamp`], or `infinity`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[schema(value_type = String, example = "infinity")]
+pub struct OpenTimestamp(pub Option<Timestamp>);
+
+impl Serialize for OpenTimestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(time) => time.serialize(serializer),
+            None => serializer.serialize_str("infinity"),
+        }
+    }
+}
+
+impl<'a> FromSql<'a> for OpenTimestamp {
+    fn from_sql(ty: &Type, raw: &'a [u8]) -> Result<Self, ConversionError> {
+        // PostgreSQL's binary form of infinity is the greatest number of microseconds.
+        if raw == i64::MAX.to_be_bytes() {
+            return Ok(Self(None));
+        }
+        Timestamp::from_sql(ty, raw).map(|time| Self(Some(time)))
+    }
+
+    accepts!(TIMESTAMPTZ);
+}
+
 /// A JSON value whose bytes are kept: a number is not rounded, a member not moved, an escape not rewritten.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
@@ -117,6 +143,16 @@ mod tests {
             r#""2026-03-01T08:15:30.000000Z""#
         );
         assert!(serde_json::from_str::<Timestamp>(r#""2026-03-01 09:15:30""#).is_err());
+    }
+
+    #[test]
+    fn a_time_that_never_comes_is_told() {
+        let read = |microseconds: i64| {
+            let time = OpenTimestamp::from_sql(&Type::TIMESTAMPTZ, &microseconds.to_be_bytes()).unwrap();
+            serde_json::to_string(&time).unwrap()
+        };
+        assert_eq!(read(i64::MAX), r#""infinity""#);
+        assert_eq!(read(0), r#""2000-01-01T00:00:00.000000Z""#);
     }
 
     /// control: A22

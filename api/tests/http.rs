@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode, header};
 use batchcortex_api::body::BODY_LIMIT;
-use batchcortex_api::database::Database;
+use batchcortex_api::database::{Database, Share};
 use batchcortex_api::layers::{Limits, service};
 use batchcortex_api::request::{Peer, TrustedProxies};
 use batchcortex_api::routes::telemetry::INGEST_BODY_LIMIT;
@@ -21,7 +21,15 @@ use tower::ServiceExt as _;
 fn router(limits: Limits) -> Router {
     let nobody = DatabaseSettings("postgres://nobody@127.0.0.1:1/none".parse().unwrap());
     service(
-        Database::new(nobody, 4, Duration::from_secs(1)).unwrap(),
+        Database::new(
+            nobody,
+            Share {
+                connections: 4,
+                proofs: 2,
+            },
+            Duration::from_secs(1),
+        )
+        .unwrap(),
         TrustedProxies::default(),
         limits,
     )
@@ -216,7 +224,17 @@ async fn no_route_but_the_open_ones_works_without_a_credential() {
             {
                 continue;
             }
-            let path = path.replace("{batch_id}", "7f3b1c8e-0000-4000-8000-000000000001");
+            let path = [
+                "{batch_id}",
+                "{user_id}",
+                "{session_id}",
+                "{invitation_id}",
+                "{key_id}",
+            ]
+            .iter()
+            .fold(path.clone(), |path, id| {
+                path.replace(id, "7f3b1c8e-0000-4000-8000-000000000001")
+            });
             let request = Request::builder()
                 .method(method.to_uppercase().as_str())
                 .uri(&path)
@@ -249,7 +267,11 @@ async fn the_routes_without_a_credential_are_known() {
             "get /v1/health/ready",
             "get /v1/openapi.json",
             "post /v1/invitations/accept",
-            "post /v1/login"
+            "post /v1/invitations/agreements",
+            "post /v1/login",
+            "post /v1/login/agreements",
+            "post /v1/login/password",
+            "post /v1/login/second-factor",
         ]
     );
 }
@@ -268,11 +290,21 @@ async fn a_forged_form_with_the_cookie_is_refused() {
                 continue;
             }
             unsafe_routes += 1;
-            let path = path.replace("{batch_id}", "7f3b1c8e-0000-4000-8000-000000000001");
+            let path = [
+                "{batch_id}",
+                "{user_id}",
+                "{session_id}",
+                "{invitation_id}",
+                "{key_id}",
+            ]
+            .iter()
+            .fold(path.clone(), |path, id| {
+                path.replace(id, "7f3b1c8e-0000-4000-8000-000000000001")
+            });
             let forged = Request::builder()
                 .method(method.to_uppercase().as_str())
                 .uri(&path)
-                .header(header::COOKIE, "bc_session=bcs_canary")
+                .header(header::COOKIE, "__Host-bc_session=bcs_canary")
                 .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
                 .body(Body::from("a=b"))
                 .unwrap();
@@ -283,7 +315,7 @@ async fn a_forged_form_with_the_cookie_is_refused() {
             );
         }
     }
-    assert!(unsafe_routes >= 9);
+    assert!(unsafe_routes >= 25);
 
     let login = r#"{"username": "u", "password": "canary", "delivery": "cookie"}"#;
     assert_eq!(
@@ -294,7 +326,7 @@ async fn a_forged_form_with_the_cookie_is_refused() {
     meant.headers_mut().remove(header::AUTHORIZATION);
     meant
         .headers_mut()
-        .insert(header::COOKIE, "bc_session=bcs_canary".parse().unwrap());
+        .insert(header::COOKIE, "__Host-bc_session=bcs_canary".parse().unwrap());
     meant
         .headers_mut()
         .insert("x-batchcortex-csrf", "1".parse().unwrap());

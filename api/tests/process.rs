@@ -89,7 +89,7 @@ fn the_log_holds_nothing_but_its_listed_fields() {
     let service = Service::start("trace");
     let body = r#"{"username": "canary-user", "password": "canary-password"}"#;
     let length = body.len();
-    let head = "Host: canary-host\r\nAuthorization: Bearer bcs_canary-token\r\nCookie: bc_session=bcs_canary-cookie\r\nUser-Agent: canary-agent\r\nSignature: canary-signature\r\nX-Other: canary-header\r\nConnection: close\r\n";
+    let head = "Host: canary-host\r\nAuthorization: Bearer bcs_canary-token\r\nCookie: __Host-bc_session=bcs_canary-cookie\r\nUser-Agent: canary-agent\r\nSignature: canary-signature\r\nX-Other: canary-header\r\nConnection: close\r\n";
     let answers = [
         service.exchange(&format!("POST /v1/login HTTP/1.1\r\n{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")),
         service.exchange(&format!("GET /v1/batches?before=canary-query HTTP/1.1\r\n{head}\r\n")),

@@ -18,7 +18,7 @@ mod telemetry; // messages of devices
 pgrx::pg_module_magic!(name, version);
 
 /// The files below once more, as text: verification compares what stands in the catalog with them.
-pub(crate) const SQL_FUNCTIONS: [&str; 17] = [
+pub(crate) const SQL_FUNCTIONS: [&str; 18] = [
     include_str!("../../sql/functions/access.sql"),
     include_str!("../../sql/functions/isolation.sql"),
     include_str!("../../sql/functions/identity.sql"),
@@ -27,6 +27,7 @@ pub(crate) const SQL_FUNCTIONS: [&str; 17] = [
     include_str!("../../sql/functions/access_register.sql"),
     include_str!("../../sql/functions/identity_session.sql"),
     include_str!("../../sql/functions/identity_account.sql"),
+    include_str!("../../sql/functions/identity_invitation.sql"),
     include_str!("../../sql/functions/identity_agreement.sql"),
     include_str!("../../sql/functions/identity_second_factor.sql"),
     include_str!("../../sql/functions/identity_api_key.sql"),
@@ -47,6 +48,7 @@ pub extern "C-unwind" fn _PG_init() {
         keyring::prepare();
         ledger::worker::register();
         access::rate_limit::register();
+        identity::password_slot::register();
         protection::guard::install();
         protection::break_glass::install();
     }
@@ -109,6 +111,11 @@ pgrx::extension_sql_file!(
         identity::account::change_own_password,
         identity::account::unlock_account
     ]
+);
+pgrx::extension_sql_file!(
+    "../../sql/functions/identity_invitation.sql",
+    name = "identity_invitation",
+    requires = ["identity_account"]
 );
 pgrx::extension_sql_file!(
     "../../sql/functions/identity_agreement.sql",

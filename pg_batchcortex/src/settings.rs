@@ -27,6 +27,8 @@ pub static SIGNATURE_WINDOW: GucSetting<i32> = GucSetting::<i32>::new(300);
 pub static ARGON2_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(19_456);
 /// Argon2id passes.
 pub static ARGON2_PASSES: GucSetting<i32> = GucSetting::<i32>::new(2);
+/// How many Argon2id computations run at once in the whole server.
+pub static MAX_PASSWORD_CHECKS: GucSetting<i32> = GucSetting::<i32>::new(4);
 /// How long a session lives, in minutes.
 pub static SESSION_LIFE: GucSetting<i32> = GucSetting::<i32>::new(720);
 /// How long a session may be idle, in minutes.
@@ -143,6 +145,15 @@ pub fn define() {
         &ARGON2_PASSES,
         2,
         20,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    number(
+        c"batchcortex.max_password_checks",
+        c"How many Argon2id computations run at once in the whole server; each takes argon2_memory, others wait.",
+        &MAX_PASSWORD_CHECKS,
+        1,
+        1_024,
         GucContext::Sighup,
         GucFlags::default(),
     );

@@ -82,6 +82,56 @@ $$;
 comment on function batchcortex_api.set_team_level(uuid, text, text) is
 'Sets another member''s team level (view_only, can_edit, full_access) from the next request on. Errors: BC401, BC403 also for one''s own level, BC404 unknown member, BC422 level or reason.';
 
+create function batchcortex_api.set_role(member uuid, role_name text, reason text) returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    was text;
+begin
+    perform batchcortex.require_permission('member.configure');
+    if role_name is null or role_name not in ('operator', 'qa', 'qp', 'admin') then
+        raise exception 'unknown role %', quote_nullable(role_name) using errcode = 'BC422', hint = 'Roles are operator, qa, qp and admin.';
+    end if;
+    perform batchcortex.require_reason(reason);
+    select m.role_name into was from batchcortex.membership m
+     where m.org_id = batchcortex.current_org_id() and m.user_id = member and m.ended_at is null for update;
+    if not found then
+        raise exception 'unknown member' using errcode = 'BC404';
+    end if;
+    -- So that one administrator always remains, and nobody gives themselves a GMP meaning.
+    if member = batchcortex.current_user_id() then
+        raise exception 'nobody sets their own role' using errcode = 'BC403';
+    end if;
+    update batchcortex.membership m set role_name = set_role.role_name
+     where m.org_id = batchcortex.current_org_id() and m.user_id = member;
+    perform batchcortex.log_event('member.role_set', 'user_account', member::text, reason => reason,
+        before => json_build_object('role_name', was), after => json_build_object('role_name', role_name));
+end
+$$;
+comment on function batchcortex_api.set_role(uuid, text, text) is
+'Sets another member''s role (operator, qa, qp, admin) from the next request on. Errors: BC401, BC403 also for one''s own role, BC404 unknown member, BC422 role or reason.';
+
+create function batchcortex_api.permissions()
+returns table (permission text, about text, roles text[], least_level text, gmp boolean, held boolean)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if batchcortex.current_org_id() is null then
+        raise exception 'not authenticated' using errcode = 'BC401', hint = 'Call open_request with a valid credential first, in the same transaction.';
+    end if;
+    return query
+        select p.permission, p.about,
+               array(select r.role_name from batchcortex.role_permission r where r.permission = p.permission
+                      order by array_position(array['operator', 'qa', 'qp', 'admin'], r.role_name)),
+               p.least_level, p.gmp, batchcortex.has_permission(p.permission)
+          from batchcortex.permission p order by p.permission;
+end
+$$;
+comment on function batchcortex_api.permissions() is
+'Every permission: what for, which roles hold it, the least team level it takes, whether it is a meaning under GMP, and whether the caller holds it for what is their own. Errors: BC401.';
+
 comment on function batchcortex.current_actor_name() is 'Name of the person, key or device bound to this transaction; without an identity the database login.';
 comment on function batchcortex.spend_budget(text, text) is
 'Spends one of a budget (authentication, sign_off, general, api_key) of a subject, whatever becomes of the transaction: 0, or the seconds to wait when none is left. Limits: batchcortex.rate_….';

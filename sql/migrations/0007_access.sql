@@ -22,7 +22,7 @@ insert into batchcortex.permission (permission, least_level, gmp, about) values
     ('equipment.configure', 'can_edit', false, 'register equipment and tags'),
     ('device.enrol', 'full_access', false, 'enrol edge devices'),
     ('member.invite', 'full_access', false, 'invite people'),
-    ('member.configure', 'full_access', false, 'set team levels'),
+    ('member.configure', 'full_access', false, 'set roles and team levels'),
     ('member.manage', 'full_access', false, 'see, unlock and end members and their sessions'),
     ('policy.configure', 'full_access', false, 'set policies, publish agreements'),
     ('api_key.manage', 'full_access', false, 'create, list and revoke API keys'),

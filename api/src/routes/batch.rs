@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::{all_rows, from_row};
+use super::{all_rows, from_row, hundred};
 use crate::body::{Id, Json, Query};
 use crate::database::{Call, Database, only};
 use crate::openapi::{ReadProblems, WriteProblems};
@@ -61,21 +61,19 @@ struct Batches {
     batches: Vec<Batch>,
 }
 
-/// A page of a list that goes from the newest to the oldest.
+/// A page of the list, which goes from the newest to the oldest.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Page {
-    /// Only what is older than this time; the time of the last row leads to the next page.
-    pub(super) before: Option<Timestamp>,
+struct Page {
+    /// Only what is older than this time; created_at of the last row leads to the next page.
+    before: Option<Timestamp>,
+    /// With `before`: batch_id of the last row, so that none of the same time is skipped.
+    before_batch: Option<Uuid>,
     /// Rows at most, 1 to 1,000.
     #[serde(default = "hundred")]
     #[param(default = 100, minimum = 1, maximum = 1000)]
-    pub(super) max_rows: i32,
-}
-
-fn hundred() -> i32 {
-    100
+    max_rows: i32,
 }
 
 /// List batches
@@ -90,8 +88,12 @@ async fn batches(
     Query(page): Query<Page>,
 ) -> Result<Json<Batches>, Problem> {
     let call = Call {
-        sql: "select * from batchcortex_api.batches($1, $2)",
-        parameters: &[(&page.before, Type::TIMESTAMPTZ), (&page.max_rows, Type::INT4)],
+        sql: "select * from batchcortex_api.batches($1, $2, $3)",
+        parameters: &[
+            (&page.before, Type::TIMESTAMPTZ),
+            (&page.max_rows, Type::INT4),
+            (&page.before_batch, Type::UUID),
+        ],
     };
     let [rows] = database.request(&caller, [call]).await?;
     Ok(Json(Batches {

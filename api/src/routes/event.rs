@@ -7,13 +7,12 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::all_rows;
-use super::batch::Page;
+use super::{all_rows, hundred};
 use crate::body::{Id, Json, Query};
 use crate::database::{Call, Database, only};
 use crate::openapi::{ReadProblems, WriteProblems};
@@ -94,6 +93,21 @@ struct Events {
     events: Vec<Event>,
 }
 
+/// A page of the list, which goes from the newest to the oldest.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Page {
+    /// Only what is older than this time; recorded_at of the last row leads to the next page.
+    before: Option<Timestamp>,
+    /// With `before`: event_id of the last row, so that none of the same time is skipped.
+    before_event: Option<Uuid>,
+    /// Rows at most, 1 to 1,000.
+    #[serde(default = "hundred")]
+    #[param(default = 100, minimum = 1, maximum = 1000)]
+    max_rows: i32,
+}
+
 async fn list(
     database: &Database,
     caller: &Caller,
@@ -101,11 +115,12 @@ async fn list(
     page: &Page,
 ) -> Result<Json<Events>, Problem> {
     let call = Call {
-        sql: "select * from batchcortex_api.events($1, $2, $3)",
+        sql: "select * from batchcortex_api.events($1, $2, $3, $4)",
         parameters: &[
             (&batch_id, Type::UUID),
             (&page.before, Type::TIMESTAMPTZ),
             (&page.max_rows, Type::INT4),
+            (&page.before_event, Type::UUID),
         ],
     };
     let [rows] = database.request(caller, [call]).await?;

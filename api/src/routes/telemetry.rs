@@ -326,8 +326,10 @@ struct Samples {
 struct SamplePage {
     /// Name of the tag.
     tag: String,
-    /// Only what is later than this source time; the time of the last row leads to the next page.
+    /// Only what is later than this source time; source_time of the last row leads to the next page.
     after: Option<Timestamp>,
+    /// With `after`: sample of the last row, so that none of the same time is skipped.
+    after_sample: Option<i64>,
     /// Rows at most, 1 to 100,000.
     #[serde(default = "ten_thousand")]
     #[param(default = 10000, minimum = 1, maximum = 100_000)]
@@ -352,12 +354,13 @@ async fn samples(
     Query(page): Query<SamplePage>,
 ) -> Result<Json<Samples>, Problem> {
     let call = Call {
-        sql: "select * from batchcortex_api.samples($1, $2, $3, $4)",
+        sql: "select * from batchcortex_api.samples($1, $2, $3, $4, $5)",
         parameters: &[
             (&batch_id, Type::UUID),
             (&page.tag, Type::TEXT),
             (&page.after, Type::TIMESTAMPTZ),
             (&page.max_rows, Type::INT4),
+            (&page.after_sample, Type::INT8),
         ],
     };
     let [rows] = database.request(&caller, [call]).await?;

@@ -11,6 +11,7 @@ pub mod log_redaction; // credentials stay out of the log
 pub mod login; // password to session
 pub mod password; // Argon2id
 pub mod password_policy; // which passwords are acceptable, and how long
+pub mod password_slot; // how many passwords are checked at once
 pub mod proof; // one proof of a person: counted, locked, recorded
 pub mod request; // session to transaction
 pub mod second_factor; // TOTP secrets and recovery codes

@@ -1,5 +1,6 @@
 //! Argon2id (RFC 9106) in PHC string format.
 
+use super::password_slot;
 use crate::settings::{ARGON2_MEMORY, ARGON2_PASSES};
 use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -22,6 +23,7 @@ fn hasher() -> Result<Argon2<'static>, String> {
 
 /// Hash of a password with a fresh salt and the parameters set now.
 pub fn hash(password: &str) -> Result<String, String> {
+    let _slot = password_slot::take();
     Ok(hasher()?
         .hash_password(password.as_bytes())
         .map_err(|e| e.to_string())?
@@ -35,6 +37,7 @@ pub fn verify(password: &str, stored: &str) -> bool {
         spend(password);
         return false;
     }
+    let _slot = password_slot::take();
     PasswordHash::new(stored).is_ok_and(|stored| {
         Argon2::default()
             .verify_password(password.as_bytes(), &stored)

@@ -1,6 +1,7 @@
 //! A caller of the API.
 
 use anyhow::{Context, Result, ensure};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
@@ -12,13 +13,15 @@ pub fn client() -> reqwest::Client {
     reqwest::Client::new()
 }
 
-/// An answer of the API: status and body; an empty body is `Null`.
+/// An answer of the API: status, head and body; an empty body is `Null`.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// HTTP status.
     pub status: StatusCode,
     /// Media type without parameters.
     pub media_type: String,
+    /// The head.
+    pub headers: HeaderMap,
     /// The JSON body.
     pub body: Value,
 }
@@ -32,6 +35,7 @@ impl Answer {
             .and_then(|v| v.to_str().ok())
             .unwrap_or_default();
         let media_type = media_type.split(';').next().unwrap_or_default().to_owned();
+        let headers = response.headers().clone();
         let bytes = response.bytes().await?;
         let body = if bytes.is_empty() {
             Value::Null
@@ -41,6 +45,7 @@ impl Answer {
         Ok(Answer {
             status,
             media_type,
+            headers,
             body,
         })
     }
@@ -52,6 +57,20 @@ impl Answer {
     pub fn ok(self) -> Result<Value> {
         ensure!(self.status.is_success(), "{}: {}", self.status, self.body);
         Ok(self.body)
+    }
+
+    /// Seconds that the answer says to wait, in its head as in its body.
+    ///
+    /// # Errors
+    /// When it does not, or head and body differ.
+    pub fn retry_after(&self) -> Result<u64> {
+        let header = self.headers.get("retry-after").context("no Retry-After")?;
+        let seconds: u64 = header.to_str()?.parse()?;
+        ensure!(
+            self.body["retry_after"] == seconds && seconds > 0,
+            "head and body differ: {self:?}"
+        );
+        Ok(seconds)
     }
 
     /// Code of a problem document (RFC 9457), such as `BC423`, with the HTTP status.
@@ -80,6 +99,7 @@ pub struct Caller {
     client: reqwest::Client,
     url: String,
     token: Option<String>,
+    headers: HeaderMap,
 }
 
 impl Caller {
@@ -89,7 +109,29 @@ impl Caller {
             client: client(),
             url: url.to_owned(),
             token: None,
+            headers: HeaderMap::new(),
         }
+    }
+
+    /// The same caller at another API process.
+    #[must_use]
+    pub fn at(&self, url: &str) -> Caller {
+        Caller {
+            url: url.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// The same caller with a header in every request.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn with_header(&self, name: &'static str, value: &str) -> Result<Caller> {
+        let mut caller = self.clone();
+        caller
+            .headers
+            .insert(HeaderName::from_static(name), HeaderValue::from_str(value)?);
+        Ok(caller)
     }
 
     /// The same caller with the token of a session.
@@ -97,6 +139,15 @@ impl Caller {
     pub fn with_token(&self, token: &str) -> Caller {
         Caller {
             token: Some(token.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// The same caller before signing in.
+    #[must_use]
+    pub fn without_token(&self) -> Caller {
+        Caller {
+            token: None,
             ..self.clone()
         }
     }
@@ -118,6 +169,23 @@ impl Caller {
             .await
     }
 
+    /// PUT of a JSON body.
+    ///
+    /// # Errors
+    /// When the API does not answer.
+    pub async fn put(&self, path: &str, body: &Value) -> Result<Answer> {
+        self.send(Method::PUT, path, Some(serde_json::to_vec(body)?))
+            .await
+    }
+
+    /// DELETE of a path.
+    ///
+    /// # Errors
+    /// When the API does not answer.
+    pub async fn delete(&self, path: &str) -> Result<Answer> {
+        self.send(Method::DELETE, path, None).await
+    }
+
     /// POST of bytes that claim to be JSON.
     ///
     /// # Errors
@@ -127,7 +195,10 @@ impl Caller {
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Answer> {
-        let mut request = self.client.request(method, format!("{}{path}", self.url));
+        let mut request = self
+            .client
+            .request(method, format!("{}{path}", self.url))
+            .headers(self.headers.clone());
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }

@@ -4,11 +4,13 @@
 //! - [`program`]: the built programs as child processes: API, plant, edge agent
 //! - [`http`]: a caller of the API and its answers
 //! - [`site`]: an organisation with people, equipment, tags and devices, made through the API
+//! - [`authenticator`]: the program on a person's telephone that makes one-time passwords
 //! - [`device`]: a device that signs and sends messages itself
 //! - [`relay`]: what stands between edge agent and API and keeps what was acknowledged
 //! - [`recording`]: recorded batches as the files hold them
 //! - [`line`]: all of it together, from plant to database
 
+pub mod authenticator;
 pub mod cluster;
 pub mod device;
 pub mod http;

@@ -75,6 +75,23 @@ impl Site {
         })
     }
 
+    /// Invites someone in a role, and has them join and sign in.
+    ///
+    /// # Errors
+    /// When any step is refused.
+    pub async fn member(&self, username: &str, role: &str) -> Result<Caller> {
+        let body = json!({"username": username, "role_name": role});
+        let invited = self.admin.post("/v1/invitations", &body).await?.ok()?;
+        let nobody = self.admin.without_token();
+        join(
+            &nobody,
+            text(&invited, "invitation")?,
+            &format!("Member {username}"),
+        )
+        .await?;
+        sign_in(&nobody, username).await
+    }
+
     /// Registers a tag of the equipment, at the node that the plant gives it.
     ///
     /// # Errors
@@ -130,17 +147,25 @@ pub fn node_id(tag: &str) -> String {
     format!("nsu=urn:batchcortex:plant;s={tag}")
 }
 
-/// A password that a test may know; each run has its own cluster.
-const PASSWORD: &str = "correct horse battery staple 7";
+/// The password of everyone here: a test may know it, since each run has its own cluster.
+pub const PASSWORD: &str = "correct horse battery staple 7";
 
-async fn join(nobody: &Caller, invitation: &str, full_name: &str) -> Result<()> {
+/// Accepts an invitation where nothing else is to be accepted.
+///
+/// # Errors
+/// When it is refused.
+pub async fn join(nobody: &Caller, invitation: &str, full_name: &str) -> Result<()> {
     let body = json!({
         "invitation": invitation, "full_name": full_name, "password": PASSWORD,
     });
     nobody.post("/v1/invitations/accept", &body).await?.ok().map(drop)
 }
 
-async fn sign_in(nobody: &Caller, username: &str) -> Result<Caller> {
+/// Signs in with the password alone.
+///
+/// # Errors
+/// When it is refused, or something else is needed.
+pub async fn sign_in(nobody: &Caller, username: &str) -> Result<Caller> {
     let answer = nobody
         .post("/v1/login", &json!({"username": username, "password": PASSWORD}))
         .await?
