@@ -150,7 +150,8 @@ pub fn define() {
     );
     number(
         c"batchcortex.max_password_checks",
-        c"How many Argon2id computations run at once in the whole server; each takes argon2_memory, others wait.",
+        c"How many Argon2id computations run at once in the whole server.",
+        c"Each takes batchcortex.argon2_memory; others wait for their turn.",
         &MAX_PASSWORD_CHECKS,
         1,
         1_024,
