@@ -38,6 +38,8 @@ select * from batchcortex_api.open_request(null);
 select * from batchcortex_api.open_request('''; drop table batchcortex.session; --');
 begin;
 select role_name, full_name, org_id = :'org' as own from batchcortex_api.open_request(:'bcs', '192.0.2.4', E'agent\twith\x01control', 'r-3');
+-- A request that only reads writes nothing, not even a transaction id.
+select pg_current_xact_id_if_assigned() is null as without_id;
 select username = :'ada' as own, full_name, organisation = :'org_name' as own_org, role_name from batchcortex_api.whoami();
 select batchcortex_api.create_batch('B-1', 'Amoxi') as batch \gset
 select number, product, state, samples, events from batchcortex_api.batches();
