@@ -8,7 +8,7 @@ declare
     c pg_class;
     keys name[];
     id integer;
-    domain text;
+    leaf_domain text;
     part record;
     present bigint;
 begin
@@ -47,17 +47,17 @@ begin
         raise exception '% has no column % of type uuid', t, quote_ident(org_column) using errcode = 'BC422';
     end if;
 
-    domain := 'table:' || left(t::text, 240);
-    if exists (select from batchcortex.ledger_relation r where r.domain = protect.domain) then
+    leaf_domain := 'table:' || left(t::text, 240);
+    if exists (select from batchcortex.ledger_relation r where r.domain = leaf_domain) then
         -- A table of this name was protected before and has been renamed or removed behind broken glass.
-        domain := domain || ' ' || clock_timestamp()::date;
+        leaf_domain := leaf_domain || ' ' || clock_timestamp()::date;
     end if;
     insert into batchcortex.ledger_relation (relation, domain, org_column, key_columns, hashed, known_triggers)
-        values (t, domain, org_column, keys, false,
+        values (t, leaf_domain, org_column, keys, false,
                 array(select g.tgname from pg_trigger g where g.tgrelid = t and not g.tgisinternal and g.tgtype & 66 <> 0 order by 1))
         returning relation_id into id;
     execute format('create trigger leaf_enqueue after insert on %s for each row execute function batchcortex.row_enqueue(%L, %L, %L, %s)',
-                   t, id, domain, coalesce(org_column, ''), (select string_agg(quote_literal(k), ', ') from unnest(keys) k));
+                   t, id, leaf_domain, coalesce(org_column, ''), (select string_agg(quote_literal(k), ', ') from unnest(keys) k));
     execute format('alter table %s enable always trigger leaf_enqueue', t);
     for part in select p.relid from pg_partition_tree(t) p where p.relid <> t loop
         perform batchcortex.make_append_only(part.relid);
@@ -65,7 +65,7 @@ begin
     perform batchcortex.make_append_only(t);
     present := batchcortex.enqueue_present_rows(id);
     perform batchcortex.log_event('table.protected', 'table', t::text,
-        after => json_build_object('relation_id', id, 'domain', domain, 'org_column', org_column, 'key_columns', keys, 'rows', present));
+        after => json_build_object('relation_id', id, 'domain', leaf_domain, 'org_column', org_column, 'key_columns', keys, 'rows', present));
     return present;
 end
 $$;
