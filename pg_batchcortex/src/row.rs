@@ -192,7 +192,7 @@ unsafe fn value(kind: pg_sys::Oid, datum: pg_sys::Datum, sink: impl FnOnce(&[u8]
                     None => sent(kind, datum, sink),
                 });
             }
-            _ if names_other_types(kind) => text_form(kind, datum, sink),
+            _ if holds_oids(kind) => text_form(kind, datum, sink),
             _ => sent(kind, datum, sink),
         }
     }
@@ -263,17 +263,26 @@ unsafe fn sent(kind: pg_sys::Oid, datum: pg_sys::Datum, sink: impl FnOnce(&[u8])
     }
 }
 
-/// Whether the binary output of a type holds oids of types that are not PostgreSQL's own: these change when a dump is restored. So it
-/// is for composite types and for arrays of such types.
-unsafe fn names_other_types(kind: pg_sys::Oid) -> bool {
+/// regproc, regprocedure, regoper, regoperator, regclass, regtype, regconfig, regdictionary, regnamespace, regrole, regcollation, and the
+/// arrays of each: their numbers never change.
+const NAMES_OF_OBJECTS: [u32; 22] = [
+    24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191, //
+    1008, 2207, 2208, 2209, 2210, 2211, 3735, 3770, 4090, 4097, 4192,
+];
+
+/// Whether the binary output of a type holds oids that change when a dump is restored: those of objects, and those of types that are not
+/// PostgreSQL's own, which stand in composite types and in arrays of such types.
+unsafe fn holds_oids(kind: pg_sys::Oid) -> bool {
     let own = |kind: pg_sys::Oid| kind.to_u32() < pg_sys::FirstNormalObjectId;
+    let names = |kind: pg_sys::Oid| NAMES_OF_OBJECTS.contains(&kind.to_u32());
     if own(kind) {
-        return false;
+        return names(kind);
     }
     // SAFETY: catalog look-ups of a type that exists.
     unsafe {
         let base = pg_sys::getBaseType(kind);
-        !own(base)
+        names(base)
+            || !own(base)
             && (pg_sys::get_typtype(base) as u8 == b'c'
                 || pg_sys::get_element_type(base) != pg_sys::InvalidOid
                 || !has_send(base))
@@ -314,6 +323,8 @@ unsafe fn text_form(kind: pg_sys::Oid, datum: pg_sys::Datum, sink: impl FnOnce(&
             (c"extra_float_digits", c"1"),
             (c"bytea_output", c"hex"),
             (c"lc_monetary", c"C"),
+            // Names of objects outside of it come with their schema.
+            (c"search_path", c"pg_catalog, pg_temp"),
         ] {
             pg_sys::set_config_option(
                 name.as_ptr(),

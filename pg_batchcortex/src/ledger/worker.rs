@@ -85,6 +85,11 @@ impl Board {
 /// At preload: shared memory and the launcher.
 pub fn register() {
     pg_shmem_init!(BOARD);
+    // pg_upgrade rebuilds the catalogs: what a sealer wrote or made meanwhile would be in its way. The new cluster's first start seals.
+    // SAFETY: a plain global of the process, set from the command line before libraries are loaded.
+    if unsafe { pg_sys::IsBinaryUpgrade } {
+        return;
+    }
     BackgroundWorkerBuilder::new("batchcortex launcher")
         .set_type("batchcortex launcher")
         .set_library("pg_batchcortex")
@@ -471,8 +476,8 @@ fn take_turn() -> bool {
     }
 }
 
-/// Whether the tables of the ledger are all there, with keys and triggers: a restore makes these last, and what it has loaded so far is
-/// not sealed.
+/// Whether the tables of the ledger and those whose rows are leaves are all there, with keys and triggers: a restore makes these last, and
+/// what it has loaded so far is not sealed, nor does a partition come that it does not know of.
 fn has_ledger() -> bool {
     let query = "select exists (select from pg_extension where extname = 'pg_batchcortex') and (
                     select count(*) = 4
@@ -480,7 +485,12 @@ fn has_ledger() -> bool {
                      where c.relnamespace = to_regnamespace('batchcortex')
                        and c.relname in ('ledger_queue', 'ledger_tile', 'ledger_tree', 'ledger_checkpoint')
                        and exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = 'sealer_only')
-                       and (c.relname = 'ledger_queue' or exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary)))";
+                       and (c.relname = 'ledger_queue' or exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary)))
+                and exists (select from pg_trigger t where t.tgrelid = to_regclass('batchcortex.events_log') and t.tgname = 'append_only')
+                and not exists (
+                    select from pg_partitioned_table p join pg_class c on c.oid = p.partrelid
+                     where c.relnamespace = to_regnamespace('batchcortex')
+                       and not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary and i.indisvalid))";
     Spi::get_one::<bool>(query).unwrap_or_report() == Some(true)
 }
 

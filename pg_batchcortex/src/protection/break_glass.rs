@@ -40,9 +40,9 @@ unsafe extern "C-unwind" fn authenticated(port: *mut pg_sys::Port, status: std::
 }
 
 fn wait_for_the_record() {
-    // A standby writes nothing, and so has nothing to refuse.
-    // SAFETY: reads shared memory.
-    if reason().is_none() || unsafe { pg_sys::RecoveryInProgress() } {
+    // A standby writes nothing, and so has nothing to refuse; no sealer runs while pg_upgrade is at work.
+    // SAFETY: reads shared memory and a plain global.
+    if reason().is_none() || unsafe { pg_sys::RecoveryInProgress() || pg_sys::IsBinaryUpgrade } {
         return;
     }
     let begun = Instant::now();

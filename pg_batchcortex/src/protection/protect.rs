@@ -18,6 +18,15 @@ pub fn is_known_trigger(table: pg_sys::Oid, name: &CStr) -> bool {
         .unwrap_or(false)
 }
 
+/// Whether a table of the project is registered as one whose rows are leaves.
+pub fn has_leaves(table: pg_sys::Oid) -> bool {
+    let query = "select exists (select from batchcortex.ledger_relation r where r.hashed and r.relation operator(pg_catalog.=) $1)";
+    Spi::get_one_with_args::<bool>(query, &[table.into()])
+        .ok()
+        .flatten()
+        .unwrap_or(false)
+}
+
 /// Queues a leaf for each row that a protected table holds; returns how many.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]

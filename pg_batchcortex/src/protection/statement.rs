@@ -333,7 +333,9 @@ unsafe fn create_trigger(statement: &pg_sys::CreateTrigStmt) -> Result<bool, Ref
                 // Replacing one could give it a condition under which it never fires.
                 Some(_) if statement.replace || !statement.whenClause.is_null() => true,
                 Some(Mark::Protected | Mark::Ledger) => false,
-                Some(_) => ours && mark >= Mark::Ledger,
+                Some(_) => {
+                    ours && mark >= Mark::Ledger && !(stamps_leaves(statement, function) && super::protect::has_leaves(table))
+                }
                 None if mark == Mark::Tracked => replaces_own(statement, heir),
                 // Before the row is stored it could be altered or dropped. Ours take no code of others.
                 None => {
@@ -347,6 +349,23 @@ unsafe fn create_trigger(statement: &pg_sys::CreateTrigStmt) -> Result<bool, Ref
             }
         }
         Ok(false)
+    }
+}
+
+/// The triggers that make rows leaves, under their own names: a restore makes them in the order of the alphabet, after those that make
+/// the table append-only. Where one stands already PostgreSQL refuses a second of its name.
+unsafe fn stamps_leaves(statement: &pg_sys::CreateTrigStmt, function: pg_sys::Oid) -> bool {
+    // SAFETY: the trigger's name is NUL-terminated; the function exists, so that its name is too.
+    let (name, function) = unsafe {
+        (
+            CStr::from_ptr(statement.trigname),
+            CStr::from_ptr(pg_sys::get_func_name(function)),
+        )
+    };
+    match name.to_bytes() {
+        b"leaf_enqueue" => function == c"leaf_enqueue",
+        b"leaf_stamp" => function == c"leaf_stamp" || function == c"event_stamp",
+        _ => false,
     }
 }
 

@@ -1,6 +1,10 @@
 //! A private PostgreSQL with the extension, one a test.
 
 use std::collections::HashMap;
+use std::fs::Permissions;
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -22,13 +26,145 @@ impl Cluster {
     /// # Errors
     /// When nothing is built, or PostgreSQL does not start.
     pub fn start(name: &str) -> Result<Cluster> {
+        let cluster = Cluster::place(name)?;
+        cluster.resume()?;
+        Ok(cluster)
+    }
+
+    /// A server alone, without a database of ours: what a dump is restored into.
+    ///
+    /// # Errors
+    /// As for [`Cluster::start`].
+    pub fn bare(name: &str) -> Result<Cluster> {
+        let cluster = Cluster::place(name)?;
+        cluster.serve()?;
+        Ok(cluster)
+    }
+
+    /// A cluster whose pages carry no checksums.
+    ///
+    /// # Errors
+    /// As for [`Cluster::start`].
+    pub fn without_checksums(name: &str) -> Result<Cluster> {
+        let cluster = Cluster::place(name)?;
+        cluster.script_with("cluster", &[], &[("BATCHCORTEX_CHECKSUMS", "off")])?;
+        Ok(cluster)
+    }
+
+    /// A cluster from a base backup of another; it is not started yet.
+    ///
+    /// # Errors
+    /// When the backup fails.
+    pub fn from_base_backup(name: &str, of: &Cluster, options: &[&str]) -> Result<Cluster> {
+        let cluster = Cluster::place(name)?;
+        let source = of.data()?;
+        let data = source
+            .parent()
+            .context("a data directory lies in a directory")?
+            .with_file_name(name)
+            .join("pgdata");
+        std::fs::create_dir_all(&data)?;
+        std::fs::set_permissions(&data, Permissions::from_mode(0o700))?;
+        let owner = std::fs::metadata(&source)?;
+        chown(&data, Some(owner.uid()), Some(owner.gid()))?;
+        std::fs::create_dir_all(cluster.run())?;
+        let path = data.to_str().context("path")?;
+        of.call_as_server("pg_basebackup", &[&["-D", path, "-c", "fast"], options].concat())?;
+        if !cluster.run().join("pgdata").exists() {
+            symlink(&data, cluster.run().join("pgdata"))?;
+        }
+        Ok(cluster)
+    }
+
+    fn place(name: &str) -> Result<Cluster> {
         let cluster = Cluster {
             instance: format!("e2e/{name}"),
         };
         // An earlier run may have been ended before it could tidy up.
         cluster.script("stop", &["--remove"])?;
-        cluster.resume()?;
         Ok(cluster)
+    }
+
+    /// Starts the server without looking at what databases it holds; does nothing when it runs.
+    ///
+    /// # Errors
+    /// When PostgreSQL does not start.
+    pub fn serve(&self) -> Result<()> {
+        self.script("cluster", &["--bare"])
+    }
+
+    /// Stops the server.
+    ///
+    /// # Errors
+    /// When it does not stop.
+    pub fn stop(&self) -> Result<()> {
+        self.script("stop", &[])
+    }
+
+    /// Adds lines to `postgresql.auto.conf`, where they count from the next start on.
+    ///
+    /// # Errors
+    /// When there is no data directory.
+    pub fn configure(&self, lines: &str) -> Result<()> {
+        let file = self.data()?.join("postgresql.auto.conf");
+        let mut file = std::fs::File::options().append(true).open(file)?;
+        Ok(file.write_all(lines.as_bytes())?)
+    }
+
+    /// The data directory.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn data(&self) -> Result<PathBuf> {
+        let data = self.run().join("pgdata");
+        data.canonicalize()
+            .with_context(|| format!("{} does not exist", data.display()))
+    }
+
+    /// Runs one of PostgreSQL's client programs (`pg_dump`, `psql`) against the server; returns what it printed.
+    ///
+    /// # Errors
+    /// With what it complained of, when it fails.
+    pub fn call(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        finish(program, self.program(program)?.args(arguments))
+    }
+
+    /// The same as the server's user, which owns the data directories.
+    ///
+    /// # Errors
+    /// With what it complained of, when it fails.
+    pub fn call_as_server(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        let data = self.data()?;
+        let owner = std::fs::metadata(&data)?;
+        let mut command = self.program(program)?;
+        command.uid(owner.uid()).gid(owner.gid()).current_dir(data);
+        finish(program, command.args(arguments))
+    }
+
+    fn program(&self, program: &str) -> Result<Command> {
+        let mut command = Command::new(self.programs()?.join(program));
+        command
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("LC_ALL", "C.UTF-8")
+            .env("TZ", "UTC")
+            .envs(self.env()?)
+            .current_dir("/");
+        Ok(command)
+    }
+
+    /// Directory of PostgreSQL's programs: the private installation's.
+    ///
+    /// # Errors
+    /// When nothing was started yet.
+    pub fn programs(&self) -> Result<PathBuf> {
+        let found = std::fs::read_to_string(self.data()?.join("postmaster.opts"))?;
+        let server = found.split_whitespace().next().context("postmaster.opts is empty")?;
+        let folder = PathBuf::from(server.trim_matches('"'));
+        Ok(folder
+            .parent()
+            .context("the server lies in a directory")?
+            .to_path_buf())
     }
 
     /// Starts the server again after a crash; does nothing when it runs.
@@ -63,6 +199,14 @@ impl Cluster {
     /// # Errors
     /// When the server does not answer.
     pub async fn superuser(&self) -> Result<Client> {
+        self.superuser_of("batchcortex").await
+    }
+
+    /// A connection as superuser to another database.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn superuser_of(&self, database: &str) -> Result<Client> {
         let env = self.env()?;
         let setting = |name: &str| {
             env.get(name)
@@ -73,7 +217,7 @@ impl Cluster {
         config
             .host_path(setting("PGHOST")?)
             .port(setting("PGPORT")?.parse()?)
-            .dbname(setting("PGDATABASE")?)
+            .dbname(database)
             .user(setting("PGUSER")?);
         self.connect(config).await
     }
@@ -143,6 +287,18 @@ impl Cluster {
         }
         Ok(())
     }
+}
+
+fn finish(program: &str, command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| program.to_owned())?;
+    if !output.status.success() {
+        bail!(
+            "{program}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 impl Drop for Cluster {

@@ -201,7 +201,14 @@ impl Line {
 /// # Errors
 /// When the database does not answer.
 pub async fn findings(cluster: &Cluster) -> Result<Vec<String>> {
-    let database = cluster.superuser().await?;
+    findings_of(&cluster.superuser().await?).await
+}
+
+/// The same for a database.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn findings_of(database: &tokio_postgres::Client) -> Result<Vec<String>> {
     database.query_one("select batchcortex.seal()", &[]).await?;
     let rows = database
         .query(
