@@ -3,6 +3,7 @@
 //! One capability, one module, one SQL file of the same name under `sql/functions` and `sql/migrations`.
 
 mod access; // budgets of requests, organisations of an auditor
+mod capture; // row changes of tracked tables
 mod error; // SQLSTATEs of class BC and how they are raised
 mod event; // audit trail: who, what, when, from where
 mod health; // what is up, for load balancers and people
@@ -43,6 +44,7 @@ pub(crate) const SQL_FUNCTIONS: [&str; 17] = [
 pub extern "C-unwind" fn _PG_init() {
     settings::define();
     identity::log_redaction::install();
+    capture::install();
     if settings::preloading() {
         keyring::prepare();
         ledger::worker::register();
@@ -139,6 +141,11 @@ pgrx::extension_sql_file!(
     "../../sql/functions/event.sql",
     name = "event",
     requires = ["identity", "triggers"]
+);
+pgrx::extension_sql_file!(
+    "../../sql/functions/capture.sql",
+    name = "capture",
+    requires = ["event", "capture_functions"]
 );
 pgrx::extension_sql_file!(
     "../../sql/functions/batch.sql",

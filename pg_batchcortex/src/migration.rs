@@ -16,6 +16,7 @@ const STEPS: &[(&str, &str)] = &[
     ),
     ("people", include_str!("../../sql/migrations/0006_people.sql")),
     ("access", include_str!("../../sql/migrations/0007_access.sql")),
+    ("capture", include_str!("../../sql/migrations/0009_capture.sql")),
 ];
 
 /// Steps of this library, in order: number from 1, name, SQL statements, SHA-256 of the statements.

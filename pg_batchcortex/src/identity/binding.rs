@@ -121,6 +121,18 @@ pub fn bound<'a>() -> Option<Bound<'a>> {
     Some(Bound(text.split(SEPARATOR).collect()))
 }
 
+/// The binding as it is packed, empty without one: who acts has changed when this has.
+pub fn packed<'a>() -> &'a [u8] {
+    // SAFETY: the setting's value stays allocated until it is set again, and callers use it at once.
+    unsafe {
+        let value: *mut c_char = *IDENTITY.as_ptr();
+        if value.is_null() {
+            return &[];
+        }
+        CStr::from_ptr(value).to_bytes()
+    }
+}
+
 /// Binds `identity` until the transaction or savepoint ends.
 pub fn bind(identity: &Identity) {
     let id = |id: Option<[u8; 16]>| id.map(|id| Uuid::from_bytes(id).to_string()).unwrap_or_default();
