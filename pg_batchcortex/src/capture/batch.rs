@@ -100,7 +100,8 @@ pub fn add(org_id: Option<[u8; 16]>, mut draft: Draft<'_>) -> Result<(), Refusal
 
 fn flush() -> Result<(), Refusal> {
     // Storing fires no trigger, but it may run code of others (an index, an error context): the batch is not borrowed meanwhile.
-    let (mut events, actor) = BATCH.with_borrow_mut(|batch| (std::mem::take(&mut batch.events), batch.actor.take()));
+    let (mut events, actor) =
+        BATCH.with_borrow_mut(|batch| (std::mem::take(&mut batch.events), batch.actor.take()));
     if let Some(actor) = actor.as_ref().filter(|_| !events.is_empty()) {
         events.store(actor)?;
     }
@@ -176,8 +177,9 @@ unsafe extern "C-unwind" fn savepoint_ends(
     match event {
         // SAFETY: before the savepoint is released.
         pg_sys::SubXactEvent::SUBXACT_EVENT_PRE_COMMIT_SUB => unsafe { settle() },
-        pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB | pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => forget(),
+        pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB | pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
+            forget()
+        }
         _ => {}
     }
 }
-

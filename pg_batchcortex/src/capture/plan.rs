@@ -83,7 +83,10 @@ impl Plan {
     ///
     /// # Safety
     /// Relation and trigger must be open and stay for the call.
-    pub unsafe fn of(relation: pg_sys::Relation, trigger: *const pg_sys::Trigger) -> Result<Rc<Self>, Refusal> {
+    pub unsafe fn of(
+        relation: pg_sys::Relation,
+        trigger: *const pg_sys::Trigger,
+    ) -> Result<Rc<Self>, Refusal> {
         // SAFETY: as the caller promises.
         unsafe {
             let id = (*relation).rd_id;
@@ -125,7 +128,10 @@ impl Plan {
             let key = key(relation);
             for at in key {
                 let Some(place) = plan.columns.iter().position(|c| c.at == at && !c.masked) else {
-                    return Err(misfit(&plan.record_type, "its key has a column that is left out or masked"));
+                    return Err(misfit(
+                        &plan.record_type,
+                        "its key has a column that is left out or masked",
+                    ));
                 };
                 plan.key.push(place);
             }
@@ -133,7 +139,11 @@ impl Plan {
         }
     }
 
-    unsafe fn read_columns(&mut self, relation: pg_sys::Relation, arguments: &Arguments) -> Result<(), Refusal> {
+    unsafe fn read_columns(
+        &mut self,
+        relation: pg_sys::Relation,
+        arguments: &Arguments,
+    ) -> Result<(), Refusal> {
         // SAFETY: the relation is open.
         unsafe {
             let desc = PgTupleDesc::from_pg_unchecked((*relation).rd_att);
@@ -148,7 +158,10 @@ impl Plan {
                 named += usize::from(masked) + usize::from(left_out);
                 if arguments.org_column == name {
                     if column.atttypid != pg_sys::UUIDOID {
-                        return Err(misfit(&self.record_type, "its column of the organisation is no uuid"));
+                        return Err(misfit(
+                            &self.record_type,
+                            "its column of the organisation is no uuid",
+                        ));
                     }
                     self.org = Some(at);
                 }
@@ -175,7 +188,10 @@ impl Plan {
             if named != arguments.masked.len() + arguments.left_out.len()
                 || self.org.is_some() == arguments.org_column.is_empty()
             {
-                return Err(misfit(&self.record_type, "a column that track() was told of is not there"));
+                return Err(misfit(
+                    &self.record_type,
+                    "a column that track() was told of is not there",
+                ));
             }
             Ok(())
         }
@@ -322,17 +338,22 @@ impl Arguments {
                     masked: names(3)?,
                 })
             };
-            ((*trigger).tgnargs == 4)
-                .then(read)
-                .flatten()
-                .ok_or_else(|| Refusal::new("39P01", "the arguments of this trigger are not those that track() gives it"))
+            ((*trigger).tgnargs == 4).then(read).flatten().ok_or_else(|| {
+                Refusal::new(
+                    "39P01",
+                    "the arguments of this trigger are not those that track() gives it",
+                )
+            })
         }
     }
 }
 
 fn misfit(table: &str, why: &str) -> Refusal {
-    Refusal::new(error::UNAVAILABLE, format!("{table} cannot be captured as track() was told: {why}"))
-        .hint("Call batchcortex.untrack() and batchcortex.track() with the columns that the table has now.")
+    Refusal::new(
+        error::UNAVAILABLE,
+        format!("{table} cannot be captured as track() was told: {why}"),
+    )
+    .hint("Call batchcortex.untrack() and batchcortex.track() with the columns that the table has now.")
 }
 
 /// A trigger that somebody put on a table by hand must not write into the audit trail.

@@ -33,7 +33,7 @@ pub unsafe extern "C-unwind" fn set_reason(fcinfo: pg_sys::FunctionCallInfo) -> 
     // SAFETY: declared with one text argument, which may be null.
     unsafe {
         error::raising(|| {
-            let argument = (&(*fcinfo).args.as_slice(1))[0];
+            let argument = (*fcinfo).args.as_slice(1)[0];
             let reason = if argument.isnull {
                 String::new()
             } else {

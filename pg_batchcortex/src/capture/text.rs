@@ -115,7 +115,11 @@ impl Form {
         // SAFETY: as the caller promises; datums of fixed length are read as their types lay them out.
         unsafe {
             match self {
-                Form::Bool => out.extend_from_slice(if datum.value() & 0xff != 0 { b"true" } else { b"false" }),
+                Form::Bool => out.extend_from_slice(if datum.value() & 0xff != 0 {
+                    b"true"
+                } else {
+                    b"false"
+                }),
                 Form::Int2 => integer(i64::from(datum.value() as i16), out),
                 Form::Int4 => integer(i64::from(datum.value() as i32), out),
                 Form::Int8 => integer(datum.value() as i64, out),
@@ -132,7 +136,9 @@ impl Form {
                     });
                 }
                 Form::Numeric => {
-                    if let Some(text) = pgrx::direct_function_call_as_datum(pg_sys::numeric_out, &[Some(datum)]) {
+                    if let Some(text) =
+                        pgrx::direct_function_call_as_datum(pg_sys::numeric_out, &[Some(datum)])
+                    {
                         out.extend_from_slice(CStr::from_ptr(text.cast_mut_ptr()).to_bytes());
                     }
                 }
@@ -143,9 +149,15 @@ impl Form {
                 }),
                 Form::Uuid => {
                     let bytes = std::slice::from_raw_parts(datum.cast_mut_ptr::<u8>(), 16);
-                    for (i, part) in [&bytes[..4], &bytes[4..6], &bytes[6..8], &bytes[8..10], &bytes[10..]]
-                        .into_iter()
-                        .enumerate()
+                    for (i, part) in [
+                        &bytes[..4],
+                        &bytes[4..6],
+                        &bytes[6..8],
+                        &bytes[8..10],
+                        &bytes[10..],
+                    ]
+                    .into_iter()
+                    .enumerate()
                     {
                         if i > 0 {
                             out.push(b'-');
@@ -276,15 +288,15 @@ fn day(days: i64, out: &mut Vec<u8>) -> bool {
     };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     // There is no year 0: the one before 1 is 1 BC.
-    unsigned(
-        if year > 0 { year } else { 1 - year }.unsigned_abs(),
-        4,
-        out,
-    );
+    unsigned(if year > 0 { year } else { 1 - year }.unsigned_abs(), 4, out);
     out.push(b'-');
     unsigned(month.unsigned_abs(), 2, out);
     out.push(b'-');
-    unsigned((day_of_year - (153 * march_month + 2) / 5 + 1).unsigned_abs(), 2, out);
+    unsigned(
+        (day_of_year - (153 * march_month + 2) / 5 + 1).unsigned_abs(),
+        2,
+        out,
+    );
     year <= 0
 }
 

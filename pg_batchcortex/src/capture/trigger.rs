@@ -135,7 +135,11 @@ pub unsafe fn record(plan: &Plan, relation: pg_sys::Relation, change: Change) ->
     let mut scratch = SCRATCH.take();
     // SAFETY: as the caller promises.
     let result = unsafe { write(plan, relation, change, why, &mut scratch) };
-    for text in [&mut scratch.before_text, &mut scratch.after_text, &mut scratch.record_id] {
+    for text in [
+        &mut scratch.before_text,
+        &mut scratch.after_text,
+        &mut scratch.record_id,
+    ] {
         text.clear();
         text.shrink_to(KEPT);
     }
@@ -230,7 +234,10 @@ unsafe fn write(
 pub fn reason_missing(plan: &Plan) -> Refusal {
     Refusal::new(
         error::REASON_REQUIRED,
-        format!("{} takes no update or deletion without a reason", plan.record_type),
+        format!(
+            "{} takes no update or deletion without a reason",
+            plan.record_type
+        ),
     )
     .hint("SELECT batchcortex.set_reason('…') first, in the same transaction.")
 }

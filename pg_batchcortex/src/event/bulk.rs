@@ -161,7 +161,9 @@ impl Events {
             actor.put(&mut row, &columns);
             let target = Target::open(relation);
             let mut slots: Vec<*mut pg_sys::TupleTableSlot> = (0..events.len().min(CHUNK))
-                .map(|_| pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsVirtual))
+                .map(|_| {
+                    pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsVirtual)
+                })
                 .collect();
             let mut ids = TimeOrdered::new();
             let mut keys = [MaybeUninit::<[u8; 16]>::uninit(); CHUNK];

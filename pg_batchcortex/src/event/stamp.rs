@@ -197,10 +197,7 @@ impl Actor {
         row.set(columns.actor_id, self.id.map(|id| uuid_datum(&id)));
         row.set(columns.actor_name, Some(text_datum(&self.name)));
         row.set(columns.actor_role, Some(text_datum(&self.role)));
-        row.set(
-            columns.client_ip,
-            self.client_ip.as_deref().and_then(inet_datum),
-        );
+        row.set(columns.client_ip, self.client_ip.as_deref().and_then(inet_datum));
         row.set(columns.user_agent, self.user_agent.as_deref().map(text_datum));
         row.set(columns.request_id, self.request_id.as_deref().map(text_datum));
     }
@@ -251,11 +248,7 @@ unsafe fn client_address() -> Option<String> {
     unsafe {
         let address = pgrx::direct_function_call_as_datum(pg_sys::inet_client_addr, &[])?;
         let text = pgrx::direct_function_call_as_datum(pg_sys::inet_out, &[Some(address)])?;
-        Some(
-            CStr::from_ptr(text.cast_mut_ptr())
-                .to_string_lossy()
-                .into_owned(),
-        )
+        Some(CStr::from_ptr(text.cast_mut_ptr()).to_string_lossy().into_owned())
     }
 }
 
