@@ -71,15 +71,14 @@ unsafe fn store(
         stamp::stamp(&mut row, &columns, now)?;
         let hash = source.seal(&mut row, columns.leaf_hash)?;
 
-        let slot =
-            pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, pg_sys::table_slot_callbacks(relation));
-        std::ptr::copy_nonoverlapping(row.values.as_ptr(), (*slot).tts_values, row.values.len());
-        std::ptr::copy_nonoverlapping(row.nulls.as_ptr(), (*slot).tts_isnull, row.nulls.len());
-        pg_sys::ExecStoreVirtualTuple(slot);
-        let target = Target::open(relation);
-        target.insert(slot);
+        let mut target = Target::open(relation);
+        for slot in target.slots(1) {
+            std::ptr::copy_nonoverlapping(row.values.as_ptr(), (*slot).tts_values, row.values.len());
+            std::ptr::copy_nonoverlapping(row.nulls.as_ptr(), (*slot).tts_isnull, row.nulls.len());
+            pg_sys::ExecStoreVirtualTuple(slot);
+            target.insert(slot);
+        }
         target.close();
-        pg_sys::ExecDropSingleTupleTableSlot(slot);
 
         source.enqueue(&row, hash)?;
         let id = row.get(columns.event_id);

@@ -8,6 +8,7 @@ use crate::error::{self, Refusal};
 use crate::ledger::leaf::{self, TimeOrdered};
 use crate::row::Row;
 use pgrx::{PgMemoryContexts, PgTupleDesc, pg_sys};
+use std::cell::Cell;
 use std::mem::MaybeUninit;
 
 /// How many rows are stored together.
@@ -157,14 +158,10 @@ impl Events {
             let desc = PgTupleDesc::from_pg_unchecked((*relation).rd_att);
             let mut row = Row::empty(&desc);
             let columns = Columns::of((*relation).rd_id, &row)?;
-            let own = Own::of(&row)?;
+            let own = Own::of((*relation).rd_id, &row)?;
             actor.put(&mut row, &columns);
-            let target = Target::open(relation);
-            let mut slots: Vec<*mut pg_sys::TupleTableSlot> = (0..events.len().min(CHUNK))
-                .map(|_| {
-                    pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsVirtual)
-                })
-                .collect();
+            let mut target = Target::open(relation);
+            let mut slots = target.slots(events.len().min(CHUNK));
             let mut ids = TimeOrdered::new();
             let mut keys = [MaybeUninit::<[u8; 16]>::uninit(); CHUNK];
             let mut entries = Vec::with_capacity(slots.len());
@@ -207,9 +204,6 @@ impl Events {
                 stored?;
                 context.reset();
             }
-            for slot in slots {
-                pg_sys::ExecDropSingleTupleTableSlot(slot);
-            }
             target.close();
             Ok(())
         }
@@ -217,6 +211,7 @@ impl Events {
 }
 
 /// Columns that the event itself fills.
+#[derive(Clone, Copy)]
 struct Own {
     action: usize,
     record_type: usize,
@@ -226,15 +221,25 @@ struct Own {
     reason: usize,
 }
 
+thread_local!(static OWN: Cell<Option<(pg_sys::Oid, Own)>> = const { Cell::new(None) });
+
 impl Own {
-    fn of(row: &Row<'_>) -> Result<Self, Refusal> {
-        Ok(Own {
+    /// Found by name once and kept for the table that was last written: columns of events_log do not move.
+    fn of(relation: pg_sys::Oid, row: &Row<'_>) -> Result<Self, Refusal> {
+        if let Some((known, own)) = OWN.get()
+            && known == relation
+        {
+            return Ok(own);
+        }
+        let own = Own {
             action: leaf::position(row, "action")?,
             record_type: leaf::position(row, "record_type")?,
             record_id: leaf::position(row, "record_id")?,
             before: leaf::position(row, "before")?,
             after: leaf::position(row, "after")?,
             reason: leaf::position(row, "reason")?,
-        })
+        };
+        OWN.set(Some((relation, own)));
+        Ok(own)
     }
 }

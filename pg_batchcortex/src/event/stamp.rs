@@ -7,7 +7,7 @@ use crate::ledger::leaf::{self, Fired};
 use crate::row::{Row, text_datum, uuid_bytes, uuid_datum};
 use pgrx::datum::Uuid;
 use pgrx::{Spi, pg_sys};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashSet;
 use std::ffi::CStr;
 
@@ -241,8 +241,14 @@ fn known(org_id: [u8; 16]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Address of the session's client, none over a Unix socket.
-unsafe fn client_address() -> Option<String> {
+/// Address of the session's client, none over a Unix socket. Asked once: it does not change while the session lasts.
+fn client_address() -> Option<String> {
+    thread_local!(static ADDRESS: OnceCell<Option<String>> = const { OnceCell::new() });
+    // SAFETY: as there.
+    ADDRESS.with(|address| address.get_or_init(|| unsafe { ask_address() }).clone())
+}
+
+unsafe fn ask_address() -> Option<String> {
     // SAFETY: inet_client_addr takes no argument, reads MyProcPort, and gives null without a network connection; inet_out gives a
     // NUL-terminated text.
     unsafe {

@@ -261,12 +261,27 @@ pub fn append_to_queue(entry: &Entry) {
 
 /// Queues packed leaves of stored rows, all at once, in the current memory context.
 pub fn queue(entries: &[Vec<u8>]) {
-    // SAFETY: tuples of the table's one bytea column are inserted in the current transaction; the slots go before the table is
-    // closed.
+    worker::want();
+    // SAFETY: tuples of the table's one bytea column are inserted in the current transaction; the table stays open meanwhile.
     unsafe {
         let schema = pg_sys::get_namespace_oid(c"batchcortex".as_ptr(), false);
         let queue = pg_sys::get_relname_relid(c"ledger_queue".as_ptr(), schema);
         let relation = pg_sys::table_open(queue, pg_sys::RowExclusiveLock as i32);
+        let [one] = entries else {
+            queue_all(relation, entries);
+            return pg_sys::table_close(relation, pg_sys::NoLock as i32);
+        };
+        let mut value = bytes_datum(one);
+        let mut null = false;
+        let tuple = pg_sys::heap_form_tuple((*relation).rd_att, &raw mut value, &raw mut null);
+        pg_sys::simple_heap_insert(relation, tuple);
+        pg_sys::table_close(relation, pg_sys::NoLock as i32);
+    }
+}
+
+unsafe fn queue_all(relation: pg_sys::Relation, entries: &[Vec<u8>]) {
+    // SAFETY: the caller has opened and locked the queue.
+    unsafe {
         let mut slots: Vec<*mut pg_sys::TupleTableSlot> = entries
             .iter()
             .map(|entry| {
@@ -288,9 +303,7 @@ pub fn queue(entries: &[Vec<u8>]) {
         for slot in slots {
             pg_sys::ExecDropSingleTupleTableSlot(slot);
         }
-        pg_sys::table_close(relation, pg_sys::NoLock as i32);
     }
-    worker::want();
 }
 
 /// Position of a column that a source of leaves must have.
