@@ -23,7 +23,7 @@ begin
         raise exception '% is not a table', t.name using errcode = 'BC422', hint = 'Track the tables below a view; a foreign table is tracked where it lives.';
     end if;
     if t.relpersistence <> 'p' then
-        raise exception '% is % and would lose rows without a trace', t.name, case t.relpersistence when 't' then 'temporary' else 'unlogged' end
+        raise exception '% is % and would lose rows without a trace', target, case t.relpersistence when 't' then 'temporary' else 'unlogged' end
             using errcode = 'BC422', hint = 'ALTER TABLE … SET LOGGED first.';
     end if;
     if t.nspname ~ '^pg_|^information_schema$|^batchcortex(_api)?$' then
