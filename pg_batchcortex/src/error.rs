@@ -72,6 +72,8 @@ pub const FUTURE: &str = "BC425";
 pub const UNKNOWN_BATCH: &str = "BC426";
 /// The value is not of the tag's type.
 pub const TYPE_MISMATCH: &str = "BC427";
+/// The table takes no update or deletion without a reason.
+pub const REASON_REQUIRED: &str = "BC428";
 /// More requests than the limit; DETAIL holds the seconds to wait.
 pub const RATE_LIMITED: &str = "BC429";
 /// The request signature is missing, malformed or wrong.

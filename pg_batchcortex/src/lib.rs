@@ -3,6 +3,7 @@
 //! One capability, one module, one SQL file of the same name under `sql/functions` and `sql/migrations`.
 
 mod access; // budgets of requests, organisations of an auditor
+mod capture; // row changes of tracked tables
 mod error; // SQLSTATEs of class BC and how they are raised
 mod event; // audit trail: who, what, when, from where
 mod health; // what is up, for load balancers and people
@@ -18,7 +19,7 @@ mod telemetry; // messages of devices
 pgrx::pg_module_magic!(name, version);
 
 /// The files below once more, as text: verification compares what stands in the catalog with them.
-pub(crate) const SQL_FUNCTIONS: [&str; 18] = [
+pub(crate) const SQL_FUNCTIONS: [&str; 19] = [
     include_str!("../../sql/functions/access.sql"),
     include_str!("../../sql/functions/isolation.sql"),
     include_str!("../../sql/functions/identity.sql"),
@@ -32,6 +33,7 @@ pub(crate) const SQL_FUNCTIONS: [&str; 18] = [
     include_str!("../../sql/functions/identity_second_factor.sql"),
     include_str!("../../sql/functions/identity_api_key.sql"),
     include_str!("../../sql/functions/event.sql"),
+    include_str!("../../sql/functions/capture.sql"),
     include_str!("../../sql/functions/batch.sql"),
     include_str!("../../sql/functions/ledger.sql"),
     include_str!("../../sql/functions/telemetry.sql"),
@@ -44,6 +46,7 @@ pub(crate) const SQL_FUNCTIONS: [&str; 18] = [
 pub extern "C-unwind" fn _PG_init() {
     settings::define();
     identity::log_redaction::install();
+    capture::install();
     if settings::preloading() {
         keyring::prepare();
         ledger::worker::register();
@@ -146,6 +149,11 @@ pgrx::extension_sql_file!(
     "../../sql/functions/event.sql",
     name = "event",
     requires = ["identity", "triggers"]
+);
+pgrx::extension_sql_file!(
+    "../../sql/functions/capture.sql",
+    name = "capture",
+    requires = ["event", "capture_functions"]
 );
 pgrx::extension_sql_file!(
     "../../sql/functions/batch.sql",

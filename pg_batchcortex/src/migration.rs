@@ -20,6 +20,7 @@ const STEPS: &[(&str, &str)] = &[
         "session",
         include_str!("../../sql/migrations/0008_identity_session.sql"),
     ),
+    ("capture", include_str!("../../sql/migrations/0009_capture.sql")),
 ];
 
 /// Steps of this library, in order: number from 1, name, SQL statements, SHA-256 of the statements.

@@ -1,5 +1,6 @@
 //! Settings. Those that bind an identity can be set by the extension alone; see [`crate::identity::binding`].
 
+use crate::capture::reason;
 use crate::identity::binding;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_sys};
 use std::ffi::{CStr, CString};
@@ -41,6 +42,9 @@ pub static LOCKOUT_TIME: GucSetting<i32> = GucSetting::<i32>::new(15);
 pub static BURST_FAILURES: GucSetting<i32> = GucSetting::<i32>::new(10);
 /// Identity of the transaction, packed; written by the extension only.
 pub static IDENTITY: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+
+/// Why rows of tracked tables are changed in this transaction; written by set_reason only.
+pub static REASON: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
 /// Whether the postmaster loads the library now, so that workers and shared memory can be had.
 pub fn preloading() -> bool {
@@ -224,7 +228,7 @@ pub fn define() {
         GucContext::Postmaster,
         GucFlags::default(),
     );
-    // SAFETY: the check hook is guarded and only reads globals of the process.
+    // SAFETY: the check hooks are guarded and only read globals of the process.
     unsafe {
         GucRegistry::define_string_guc_with_hooks(
             c"batchcortex.identity",
@@ -238,6 +242,20 @@ pub fn define() {
                 | GucFlags::SUPERUSER_ONLY,
             Some(binding::check_identity),
             Some(binding::assign_identity),
+            None,
+        );
+        GucRegistry::define_string_guc_with_hooks(
+            c"batchcortex.reason",
+            c"Reason for the changes of this transaction.",
+            c"Set by batchcortex.set_reason alone; SET, set_config and ALTER ROLE are refused to everyone.",
+            &REASON,
+            GucContext::Suset,
+            GucFlags::NO_SHOW_ALL
+                | GucFlags::NO_RESET_ALL
+                | GucFlags::DISALLOW_IN_FILE
+                | GucFlags::SUPERUSER_ONLY,
+            Some(reason::check_reason),
+            None,
             None,
         );
     }

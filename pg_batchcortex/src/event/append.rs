@@ -6,6 +6,7 @@
 
 use super::month::{self, month_of};
 use super::stamp::{self, Columns};
+use super::target::Target;
 use crate::error::{self, Refusal};
 use crate::ledger::leaf;
 use crate::row::Row;
@@ -71,13 +72,14 @@ unsafe fn store(
         stamp::stamp(&mut row, &columns, now)?;
         let hash = source.seal(&mut row, columns.leaf_hash)?;
 
-        let slot =
-            pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, pg_sys::table_slot_callbacks(relation));
-        std::ptr::copy_nonoverlapping(row.values.as_ptr(), (*slot).tts_values, row.values.len());
-        std::ptr::copy_nonoverlapping(row.nulls.as_ptr(), (*slot).tts_isnull, row.nulls.len());
-        pg_sys::ExecStoreVirtualTuple(slot);
-        insert(relation, slot);
-        pg_sys::ExecDropSingleTupleTableSlot(slot);
+        let mut target = Target::open(relation);
+        for slot in target.slots(1) {
+            std::ptr::copy_nonoverlapping(row.values.as_ptr(), (*slot).tts_values, row.values.len());
+            std::ptr::copy_nonoverlapping(row.nulls.as_ptr(), (*slot).tts_isnull, row.nulls.len());
+            pg_sys::ExecStoreVirtualTuple(slot);
+            target.insert(slot);
+        }
+        target.close();
 
         source.enqueue(&row, hash)?;
         let id = row.get(columns.event_id);
@@ -85,32 +87,10 @@ unsafe fn store(
     }
 }
 
-/// Stores a row with its constraints and indexes, as logical replication does it, and fires no trigger.
-unsafe fn insert(relation: pg_sys::Relation, slot: *mut pg_sys::TupleTableSlot) {
-    // SAFETY: a result relation outside any range table (index 0); everything is freed before the relation is closed.
-    unsafe {
-        let state = pg_sys::CreateExecutorState();
-        let target = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
-        (*target).type_ = pg_sys::NodeTag::T_ResultRelInfo;
-        pg_sys::InitResultRelInfo(target, relation, 0, std::ptr::null_mut(), 0);
-        (*target).ri_TrigDesc = std::ptr::null_mut();
-        pg_sys::ExecOpenIndices(target, false);
-        #[cfg(feature = "pg13")]
-        {
-            (*state).es_result_relation_info = target;
-            pg_sys::ExecSimpleRelationInsert(state, slot);
-        }
-        #[cfg(not(feature = "pg13"))]
-        pg_sys::ExecSimpleRelationInsert(target, state, slot);
-        pg_sys::ExecCloseIndices(target);
-        pg_sys::FreeExecutorState(state);
-    }
-}
-
 thread_local!(static MONTH: Cell<Option<(i64, i64, pg_sys::Oid)>> = const { Cell::new(None) });
 
 /// The partition that holds `now`: found by name once a month, and looked at again each time, since it may have gone.
-fn partition(now: i64) -> Result<pg_sys::Oid, Refusal> {
+pub fn partition(now: i64) -> Result<pg_sys::Oid, Refusal> {
     if let Some((from, to, relation)) = MONTH.get()
         && (from..to).contains(&now)
         // SAFETY: a catalog look-up.
@@ -138,4 +118,11 @@ fn partition(now: i64) -> Result<pg_sys::Oid, Refusal> {
     let (from, to) = month::bounds(year, month);
     MONTH.set(Some((from, to, relation)));
     Ok(relation)
+}
+
+/// Whether two times lie in one month, when [`partition`] was last asked for the first of them.
+pub fn same_month(asked: i64, other: i64) -> bool {
+    MONTH
+        .get()
+        .is_some_and(|(from, to, _)| (from..to).contains(&asked) && (from..to).contains(&other))
 }

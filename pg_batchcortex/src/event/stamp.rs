@@ -7,7 +7,8 @@ use crate::ledger::leaf::{self, Fired};
 use crate::row::{Row, text_datum, uuid_bytes, uuid_datum};
 use pgrx::datum::Uuid;
 use pgrx::{Spi, pg_sys};
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashSet;
 use std::ffi::CStr;
 
 /// Columns of events_log that the server sets.
@@ -83,111 +84,178 @@ pub fn stamp(row: &mut Row<'_>, columns: &Columns, now: i64) -> Result<(), Refus
 }
 
 fn stamp_actor(row: &mut Row<'_>, columns: &Columns) -> Result<(), Refusal> {
-    let Some(identity) = binding::bound() else {
-        own_organisation(row, columns)?;
-        return stamp_database_login(row, columns);
-    };
-    let Some(org_id) = identity.org_id() else {
-        return Err(Refusal::new(
-            error::FORGED,
-            "the bound identity names no organisation",
-        ));
-    };
+    let actor = Actor::of_transaction()?;
     // SAFETY: org_id is a uuid column.
     let given = row.get(columns.org_id).map(|given| unsafe { uuid_bytes(given) });
-    if given.is_some_and(|given| given != org_id) {
-        return Err(Refusal::new(
-            error::FORGED,
-            "an event belongs to the organisation of the request",
-        ));
-    }
+    // Within a request the log is the request's organisation's; without one the writer names it, and left out it is the installation.
+    let org_id = actor.log_of(given.or(actor.org_id))?;
     row.set(columns.org_id, Some(uuid_datum(&org_id)));
-    row.set(columns.actor_kind, Some(text_datum(identity.kind())));
-    row.set(columns.actor_id, identity.id().map(|id| uuid_datum(&id)));
-    row.set(columns.actor_name, Some(text_datum(identity.name())));
-    row.set(columns.actor_role, Some(text_datum(identity.role())));
-    row.set(columns.client_ip, identity.client_ip().and_then(inet_datum));
-    row.set(columns.user_agent, identity.user_agent().map(text_datum));
-    row.set(columns.request_id, identity.request_id().map(text_datum));
+    actor.put(row, columns);
     Ok(())
 }
 
-thread_local!(static KNOWN: Cell<[u8; 16]> = const { Cell::new(INSTALLATION) });
+/// Who acts and from where, as every event of one statement says it.
+#[derive(Debug)]
+pub struct Actor {
+    /// Organisation of the request; none without an identity.
+    org_id: Option<[u8; 16]>,
+    kind: String,
+    id: Option<[u8; 16]>,
+    name: String,
+    role: String,
+    client_ip: Option<String>,
+    user_agent: Option<String>,
+    request_id: Option<String>,
+}
 
-/// The installation itself, whose log takes what belongs to no organisation.
-const INSTALLATION: [u8; 16] = [0; 16];
+impl Actor {
+    /// The identity of this transaction; without one the database login, or the server when a background worker writes.
+    pub fn of_transaction() -> Result<Self, Refusal> {
+        let Some(identity) = binding::bound() else {
+            return Ok(Self::database_login());
+        };
+        let org_id = identity.org_id();
+        if org_id.is_none() {
+            return Err(Refusal::new(
+                error::FORGED,
+                "the bound identity names no organisation",
+            ));
+        }
+        Ok(Actor {
+            org_id,
+            kind: identity.kind().to_owned(),
+            id: identity.id(),
+            name: identity.name().to_owned(),
+            role: identity.role().to_owned(),
+            client_ip: identity.client_ip().map(str::to_owned),
+            user_agent: identity.user_agent().map(str::to_owned),
+            request_id: identity.request_id().map(str::to_owned),
+        })
+    }
 
-/// Without a credential the writer names the organisation, which must exist; left out it is the installation.
-fn own_organisation(row: &mut Row<'_>, columns: &Columns) -> Result<(), Refusal> {
-    // SAFETY: org_id is a uuid column.
-    let org_id = row
-        .get(columns.org_id)
-        .map_or(INSTALLATION, |given| unsafe { uuid_bytes(given) });
-    if org_id != INSTALLATION && org_id != KNOWN.get() {
-        let found = unscoped(|| {
-            Spi::get_one_with_args::<bool>(
-                "select created_at operator(pg_catalog.<) pg_catalog.transaction_timestamp() from batchcortex.organisation where org_id operator(pg_catalog.=) $1",
-                &[Uuid::from_bytes(org_id).into()],
-            )
-        });
-        // An organisation made by this transaction may still be rolled back: it is looked up again each time.
-        match found {
-            Ok(Some(true)) => KNOWN.set(org_id),
-            Ok(Some(false)) => {}
-            _ => {
-                return Err(Refusal::new(
-                    error::UNKNOWN,
-                    format!("unknown organisation {}", Uuid::from_bytes(org_id)),
-                ));
+    fn database_login() -> Self {
+        // SAFETY: reads globals of the backend; GetUserNameFromId gives a palloc'ed NUL-terminated name.
+        unsafe {
+            let server = pg_sys::MyProcPort.is_null();
+            // Who logged in: SET SESSION AUTHORIZATION changes the session's user, not who opened it.
+            let login = if server {
+                pg_sys::InvalidOid
+            } else {
+                pg_sys::GetAuthenticatedUserId()
+            };
+            let name = if server {
+                c"server".as_ptr()
+            } else {
+                pg_sys::GetUserNameFromId(login, false).cast_const()
+            };
+            let role = if server {
+                "system"
+            } else if pg_sys::superuser_arg(login) {
+                "superuser"
+            } else {
+                "login"
+            };
+            Actor {
+                org_id: None,
+                kind: if server { "system" } else { "database" }.to_owned(),
+                id: None,
+                name: CStr::from_ptr(name).to_string_lossy().into_owned(),
+                role: role.to_owned(),
+                client_ip: client_address(),
+                user_agent: None,
+                request_id: None,
             }
         }
     }
-    row.set(columns.org_id, Some(uuid_datum(&org_id)));
-    Ok(())
+
+    /// The log that an event of this organisation goes to, the installation's for none: it must exist, and be the request's own
+    /// within a request.
+    pub fn log_of(&self, org_id: Option<[u8; 16]>) -> Result<[u8; 16], Refusal> {
+        let org_id = org_id.unwrap_or(INSTALLATION);
+        match self.org_id {
+            Some(own) if own == org_id => Ok(org_id),
+            Some(_) => Err(Refusal::new(
+                error::FORGED,
+                "an event belongs to the organisation of the request",
+            )),
+            None => known(org_id).map(|()| org_id),
+        }
+    }
+
+    /// The log that a changed row's event goes to: that of the organisation which the row names, the installation's when it names
+    /// none, within a request too.
+    pub fn log_of_row(&self, org_id: Option<[u8; 16]>) -> Result<[u8; 16], Refusal> {
+        match org_id {
+            None | Some(INSTALLATION) => Ok(INSTALLATION),
+            named => self.log_of(named),
+        }
+    }
+
+    /// Sets the columns that name actor and address.
+    pub fn put(&self, row: &mut Row<'_>, columns: &Columns) {
+        row.set(columns.actor_kind, Some(text_datum(&self.kind)));
+        row.set(columns.actor_id, self.id.map(|id| uuid_datum(&id)));
+        row.set(columns.actor_name, Some(text_datum(&self.name)));
+        row.set(columns.actor_role, Some(text_datum(&self.role)));
+        row.set(columns.client_ip, self.client_ip.as_deref().and_then(inet_datum));
+        row.set(columns.user_agent, self.user_agent.as_deref().map(text_datum));
+        row.set(columns.request_id, self.request_id.as_deref().map(text_datum));
+    }
 }
 
-/// Without a credential the actor is the database login, or the server when a background worker writes.
-fn stamp_database_login(row: &mut Row<'_>, columns: &Columns) -> Result<(), Refusal> {
-    // SAFETY: reads globals of the backend; GetUserNameFromId gives a palloc'ed NUL-terminated name.
-    unsafe {
-        let server = pg_sys::MyProcPort.is_null();
-        // Who logged in: SET SESSION AUTHORIZATION changes the session's user, not who opened it.
-        let login = if server {
-            pg_sys::InvalidOid
-        } else {
-            pg_sys::GetAuthenticatedUserId()
-        };
-        let name = if server {
-            c"server".as_ptr()
-        } else {
-            pg_sys::GetUserNameFromId(login, false).cast_const()
-        };
-        let name = CStr::from_ptr(name).to_string_lossy();
-        let role = if server {
-            "system"
-        } else if pg_sys::superuser_arg(login) {
-            "superuser"
-        } else {
-            "login"
-        };
-        row.set(
-            columns.actor_kind,
-            Some(text_datum(if server { "system" } else { "database" })),
-        );
-        row.set(columns.actor_id, None);
-        row.set(columns.actor_name, Some(text_datum(&name)));
-        row.set(columns.actor_role, Some(text_datum(role)));
-        row.set(columns.client_ip, client_address());
-        row.set(columns.user_agent, None);
-        row.set(columns.request_id, None);
+/// The installation itself, whose log takes what belongs to no organisation.
+pub const INSTALLATION: [u8; 16] = [0; 16];
+
+/// How many organisations a session remembers.
+const REMEMBERED: usize = 1024;
+
+thread_local!(static KNOWN: RefCell<HashSet<[u8; 16]>> = RefCell::default());
+
+/// Refuses an organisation that does not exist.
+fn known(org_id: [u8; 16]) -> Result<(), Refusal> {
+    if org_id == INSTALLATION || KNOWN.with_borrow(|known| known.contains(&org_id)) {
+        return Ok(());
+    }
+    let found = unscoped(|| {
+        Spi::get_one_with_args::<bool>(
+            "select created_at operator(pg_catalog.<) pg_catalog.transaction_timestamp() from batchcortex.organisation where org_id operator(pg_catalog.=) $1",
+            &[Uuid::from_bytes(org_id).into()],
+        )
+    });
+    match found {
+        Ok(Some(true)) => KNOWN.with_borrow_mut(|known| {
+            if known.len() >= REMEMBERED {
+                known.clear();
+            }
+            known.insert(org_id);
+        }),
+        // An organisation made by this transaction may still be rolled back: it is looked up again each time.
+        Ok(Some(false)) => {}
+        _ => {
+            return Err(Refusal::new(
+                error::UNKNOWN,
+                format!("unknown organisation {}", Uuid::from_bytes(org_id)),
+            ));
+        }
     }
     Ok(())
 }
 
-/// Address of the session's client, none over a Unix socket.
-unsafe fn client_address() -> Option<pg_sys::Datum> {
-    // SAFETY: inet_client_addr takes no argument, reads MyProcPort, and gives null without a network connection.
-    unsafe { pgrx::direct_function_call_as_datum(pg_sys::inet_client_addr, &[]) }
+/// Address of the session's client, none over a Unix socket. Asked once: it does not change while the session lasts.
+fn client_address() -> Option<String> {
+    thread_local!(static ADDRESS: OnceCell<Option<String>> = const { OnceCell::new() });
+    // SAFETY: as there.
+    ADDRESS.with(|address| address.get_or_init(|| unsafe { ask_address() }).clone())
+}
+
+unsafe fn ask_address() -> Option<String> {
+    // SAFETY: inet_client_addr takes no argument, reads MyProcPort, and gives null without a network connection; inet_out gives a
+    // NUL-terminated text.
+    unsafe {
+        let address = pgrx::direct_function_call_as_datum(pg_sys::inet_client_addr, &[])?;
+        let text = pgrx::direct_function_call_as_datum(pg_sys::inet_out, &[Some(address)])?;
+        Some(CStr::from_ptr(text.cast_mut_ptr()).to_string_lossy().into_owned())
+    }
 }
 
 fn inet_datum(text: &str) -> Option<pg_sys::Datum> {

@@ -153,6 +153,18 @@ pub fn bound_user() -> Option<Uuid> {
         .and_then(|bound| bound.id().map(Uuid::from_bytes))
 }
 
+/// The binding as it is packed, empty without one: who acts has changed when this has.
+pub fn packed<'a>() -> &'a [u8] {
+    // SAFETY: the setting's value stays allocated until it is set again, and callers use it at once.
+    unsafe {
+        let value: *mut c_char = *IDENTITY.as_ptr();
+        if value.is_null() {
+            return &[];
+        }
+        CStr::from_ptr(value).to_bytes()
+    }
+}
+
 /// Binds `identity` until the transaction or savepoint ends.
 pub fn bind(identity: &Identity) {
     let id = |id: Option<[u8; 16]>| id.map(format_uuid).unwrap_or_default();

@@ -139,21 +139,25 @@ impl Source {
 
     /// Queues the leaf of a stored row.
     pub fn enqueue(&self, row: &Row<'_>, hash: Hash) -> Result<(), Refusal> {
+        append_to_queue(&self.entry(row, hash)?);
+        worker::want();
+        Ok(())
+    }
+
+    /// The leaf of a row as it waits in the queue.
+    pub fn entry(&self, row: &Row<'_>, hash: Hash) -> Result<Entry, Refusal> {
         let missing = || Refusal::new(error::FORGED, "a record came without organisation, key or time");
         let columns = columns(row, self.key_column)?;
         // SAFETY: organisation and key are uuid columns.
-        let entry = unsafe {
-            Entry {
+        unsafe {
+            Ok(Entry {
                 org_id: uuid_bytes(row.get(columns.org_id).ok_or_else(missing)?),
                 relation_id: self.relation_id,
                 recorded_at: row.get(columns.recorded_at).ok_or_else(missing)?.value() as i64,
                 hash,
                 key: uuid_bytes(row.get(columns.key).ok_or_else(missing)?).to_vec(),
-            }
-        };
-        append_to_queue(&entry);
-        worker::want();
-        Ok(())
+            })
+        }
     }
 }
 
@@ -256,6 +260,53 @@ pub fn append_to_queue(entry: &Entry) {
     }
 }
 
+/// Queues packed leaves of stored rows, all at once, in the current memory context.
+pub fn queue(entries: &[Vec<u8>]) {
+    worker::want();
+    // SAFETY: tuples of the table's one bytea column are inserted in the current transaction; the table stays open meanwhile.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"batchcortex".as_ptr(), false);
+        let queue = pg_sys::get_relname_relid(c"ledger_queue".as_ptr(), schema);
+        let relation = pg_sys::table_open(queue, pg_sys::RowExclusiveLock as i32);
+        let [one] = entries else {
+            queue_all(relation, entries);
+            return pg_sys::table_close(relation, pg_sys::NoLock as i32);
+        };
+        let mut value = bytes_datum(one);
+        let mut null = false;
+        let tuple = pg_sys::heap_form_tuple((*relation).rd_att, &raw mut value, &raw mut null);
+        pg_sys::simple_heap_insert(relation, tuple);
+        pg_sys::table_close(relation, pg_sys::NoLock as i32);
+    }
+}
+
+unsafe fn queue_all(relation: pg_sys::Relation, entries: &[Vec<u8>]) {
+    // SAFETY: the caller has opened and locked the queue.
+    unsafe {
+        let mut slots: Vec<*mut pg_sys::TupleTableSlot> = entries
+            .iter()
+            .map(|entry| {
+                let slot =
+                    pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsVirtual);
+                (*slot).tts_values.write(bytes_datum(entry));
+                (*slot).tts_isnull.write(false);
+                pg_sys::ExecStoreVirtualTuple(slot)
+            })
+            .collect();
+        pg_sys::heap_multi_insert(
+            relation,
+            slots.as_mut_ptr(),
+            slots.len() as i32,
+            pg_sys::GetCurrentCommandId(true),
+            0,
+            std::ptr::null_mut(),
+        );
+        for slot in slots {
+            pg_sys::ExecDropSingleTupleTableSlot(slot);
+        }
+    }
+}
+
 /// Position of a column that a source of leaves must have.
 pub fn position(row: &Row<'_>, name: &str) -> Result<usize, Refusal> {
     row.position(name).ok_or_else(|| {
@@ -279,12 +330,68 @@ pub fn time_of_record(given: Option<pg_sys::Datum>) -> i64 {
 /// UUID version 7 (RFC 9562 §5.7) of a time in microseconds since 2000-01-01 UTC: 48 bits of Unix milliseconds, the
 /// fraction of the millisecond in 12 bits (§6.2 method 3), 62 random bits.
 pub fn uuid_v7(microseconds: i64) -> [u8; 16] {
-    let mut uuid = [0u8; 16];
-    // SAFETY: 8 writable bytes.
-    if !unsafe { pg_sys::pg_strong_random(uuid[8..].as_mut_ptr().cast(), 8) } {
+    let mut random = [0u8; 8];
+    fill_random(&mut random);
+    uuid_of(microseconds, u64::from_be_bytes(random))
+}
+
+/// UUIDs version 7 that sort in the order in which they were made, within one microsecond too (RFC 9562 §6.2 method 2: the random
+/// part of the one before, and a random number more).
+pub struct TimeOrdered {
+    last: i64,
+    random: u64,
+    pool: [u8; 512],
+    used: usize,
+}
+
+impl TimeOrdered {
+    /// None made yet.
+    pub fn new() -> Self {
+        TimeOrdered {
+            last: i64::MIN,
+            random: 0,
+            pool: [0; 512],
+            used: 512,
+        }
+    }
+
+    /// The next one, at a time in microseconds since 2000-01-01 UTC.
+    pub fn next(&mut self, microseconds: i64) -> [u8; 16] {
+        let fresh = self.draw();
+        if microseconds == self.last {
+            self.random = self.random.wrapping_add(1 + (fresh >> 32));
+        } else {
+            self.last = microseconds;
+            // The highest of the 62 bits is left for what is added.
+            self.random = fresh >> 3;
+        }
+        uuid_of(microseconds, self.random)
+    }
+
+    fn draw(&mut self) -> u64 {
+        if self.used == self.pool.len() {
+            // A single event takes no more than it needs.
+            let take = if self.last == i64::MIN { 8 } else { self.pool.len() };
+            self.used = self.pool.len() - take;
+            fill_random(&mut self.pool[self.used..]);
+        }
+        let bytes = self.pool[self.used..self.used + 8].try_into().unwrap_or_default();
+        self.used += 8;
+        u64::from_be_bytes(bytes)
+    }
+}
+
+fn fill_random(bytes: &mut [u8]) {
+    // SAFETY: as many writable bytes.
+    if !unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), bytes.len()) } {
         pgrx::error!("the operating system gave no random bytes");
     }
+}
+
+fn uuid_of(microseconds: i64, random: u64) -> [u8; 16] {
+    let mut uuid = [0u8; 16];
     uuid[..8].copy_from_slice(&time_bits(microseconds));
+    uuid[8..].copy_from_slice(&random.to_be_bytes());
     uuid[8] = 0x80 | (uuid[8] & 0x3f);
     uuid
 }

@@ -1,6 +1,7 @@
 //! Verification: every row recomputed and compared with its leaf, every leaf with its tile, every tile with the root, every
 //! checkpoint with the leaves up to its size. One pass over rows and leaves, one snapshot, memory for what is out of step only.
 
+mod capture; // triggers of tracked tables as they should be
 mod log; // one organisation's log
 mod protection; // triggers and row security as they should be
 mod rows; // rows of the source tables, as leaves
@@ -37,6 +38,7 @@ fn run(org: Option<Uuid>) -> Verification {
     let started = Instant::now();
     let mut findings = protection::check();
     findings.extend(sessions::check(org));
+    findings.extend(capture::check());
     let mut logs = Vec::new();
     // SAFETY: one SPI connection for all cursors; closed below, or by the abort of the transaction.
     unsafe { pg_sys::SPI_connect() };

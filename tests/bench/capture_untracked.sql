@@ -1,0 +1,1 @@
+insert into capture_bench.untracked (lot, parameter, value, unit) values ('L-2026-0042', 'dissolved oxygen', 41.2500, '%');
