@@ -153,7 +153,13 @@ pgrx::extension_sql_file!(
 pgrx::extension_sql_file!(
     "../../sql/functions/capture.sql",
     name = "capture",
-    requires = ["event", "capture_functions"]
+    requires = [
+        "event",
+        "capture_functions",
+        capture::register::begin_tracking,
+        capture::register::end_tracking,
+        capture::register::drop_unregistered_capture
+    ]
 );
 pgrx::extension_sql_file!(
     "../../sql/functions/batch.sql",

@@ -61,7 +61,7 @@ begin
     end if;
 
     -- Left behind where a dump of the table alone was restored.
-    perform batchcortex.drop_capture(target);
+    perform batchcortex.drop_unregistered_capture(target);
     arguments := format('%L, %L, %L, %L', coalesce(org_column, ''), case when require_reason then 'reason required' else '' end,
                         array_to_json(leave_out), array_to_json(mask));
     execute format('create trigger "0_batchcortex_row" after insert or update or delete on %s for each row execute function batchcortex.capture_row(%s)', target, arguments);
@@ -75,10 +75,7 @@ begin
         -- PostgreSQL copies the row trigger to each new partition in the name of who makes it, and asks for this privilege.
         execute format('grant execute on function batchcortex.capture_row() to %s', t.relowner::regrole);
     end if;
-    insert into batchcortex.tracked_table (relation, org_column, require_reason, left_out, masked)
-        values (target, org_column, require_reason, leave_out, mask);
-    perform batchcortex.log_event('table.tracked', 'table', t.name, after => json_build_object('org_column', org_column,
-        'require_reason', require_reason, 'left_out', leave_out, 'masked', mask));
+    perform batchcortex.begin_tracking(target, org_column, require_reason, leave_out::text[], mask::text[]);
 end
 $$;
 comment on function batchcortex.track(regclass, name, boolean, name[], name[]) is
@@ -90,7 +87,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     t record;
-    was record;
 begin
     select format('%I.%I', n.nspname, c.relname) as name into t
       from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = target;
@@ -101,33 +97,18 @@ begin
         raise exception 'a reason has at most 4,000 characters' using errcode = 'BC422';
     end if;
     execute format('lock table %s in share row exclusive mode', target);
-    delete from batchcortex.tracked_table r where r.relation = target returning * into was;
-    if not found then
+    if not batchcortex.end_tracking(target, reason) then
         raise exception '% is not tracked', t.name using errcode = 'BC404',
             hint = case when (select relispartition from pg_class where oid = target) then 'A partition is captured with its partitioned table.' else 'batchcortex.tracked_table lists what is tracked.' end;
     end if;
-    perform batchcortex.drop_capture(target);
-    perform batchcortex.log_event('table.untracked', 'table', t.name, reason => untrack.reason,
-        before => json_build_object('org_column', was.org_column, 'require_reason', was.require_reason, 'left_out', was.left_out, 'masked', was.masked));
 end
 $$;
 comment on function batchcortex.untrack(regclass, text) is
 'For the DBA: ends what track() began. Itself recorded, with the reason. Errors: BC404 no such table, or not tracked.';
 
-create function batchcortex.drop_capture(target regclass) returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-set client_min_messages = warning
-as $$
-declare
-    trigger_name name;
-begin
-    foreach trigger_name in array '{0_batchcortex_row, 0_batchcortex_begin, 0_batchcortex_end, 0_batchcortex_truncate}'::name[] loop
-        execute format('drop trigger if exists %I on %s', trigger_name, target);
-    end loop;
-end
-$$;
-comment on function batchcortex.drop_capture(regclass) is 'Behind track() and untrack(): drops the capture triggers of a table.';
+comment on function batchcortex.begin_tracking(oid, text, boolean, text[], text[]) is 'Behind track(): registers a table and records it.';
+comment on function batchcortex.end_tracking(oid, text) is 'Behind untrack(): takes a table from the register, records it and drops its triggers; false when it was not tracked.';
+comment on function batchcortex.drop_unregistered_capture(oid) is 'Behind track(): drops capture triggers of a table that is not registered, as a restored one may have.';
 
 comment on function batchcortex.set_reason(text) is
 'Says why rows of tracked tables are changed: recorded with every change from here to the end of the transaction, or to ROLLBACK TO an earlier savepoint; null ends it before. 1 to 4,000 characters. Not a setting: no configuration file, role or session can hold one. Errors: BC422.';

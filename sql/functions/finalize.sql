@@ -12,8 +12,8 @@ begin
         if f.nspname = 'batchcortex_api' then
             execute format('alter function %s owner to batchcortex_owner', f.signature);
             execute format('grant execute on function %s to batchcortex_api', f.signature);
-        elsif f.proname not in ('migrate', 'migrations', 'isolate', 'make_append_only', 'make_sealer_only', 'make_leaves', 'make_partitions', 'apply_migration', 'protect', 'enqueue_present_rows', 'create_organisation',
-                               'open_to_auditors', 'grant_auditor', 'revoke_auditor', 'track', 'untrack', 'drop_capture',
+        elsif f.proname not in ('migrate', 'migrations', 'isolate', 'make_append_only', 'make_single_writer', 'make_leaves', 'make_partitions', 'apply_migration', 'protect', 'enqueue_present_rows', 'create_organisation',
+                               'open_to_auditors', 'grant_auditor', 'revoke_auditor', 'track', 'untrack', 'begin_tracking', 'end_tracking', 'drop_unregistered_capture',
                                'set_user_state', 'deactivate_user', 'reactivate_user', 'reset_second_factor') then
             execute format('grant execute on routine %s to batchcortex_owner', f.signature);
         end if;

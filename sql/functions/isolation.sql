@@ -71,18 +71,18 @@ $$;
 comment on function batchcortex.make_append_only(regclass) is
 'Refuses UPDATE, DELETE and TRUNCATE of a table by triggers that fire in every replication role (SQLSTATE BC001).';
 
-create function batchcortex.make_sealer_only(relation regclass, changes text) returns void
+create function batchcortex.make_single_writer(relation regclass, changes text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    execute format('create trigger sealer_only before %s on %s for each statement execute function batchcortex.refuse_writers()', changes, relation);
-    execute format('alter table %s enable always trigger sealer_only', relation);
+    execute format('create trigger single_writer before %s on %s for each statement execute function batchcortex.refuse_writers()', changes, relation);
+    execute format('alter table %s enable always trigger single_writer', relation);
     execute format('revoke insert, update, delete, truncate on table %s from batchcortex_owner', relation);
 end
 $$;
-comment on function batchcortex.make_sealer_only(regclass, text) is
-'Refuses changes of the kinds named (as in CREATE TRIGGER) to everyone but the sealer (SQLSTATE BC001).';
+comment on function batchcortex.make_single_writer(regclass, text) is
+'Refuses changes of the kinds named (as in CREATE TRIGGER) to everyone but the part of the project that writes the table: the sealer, or the register of tracked tables (SQLSTATE BC001).';
 
 create function batchcortex.make_leaves(relation regclass, domain text, key_column name, stamp regprocedure) returns void
 language plpgsql

@@ -7,6 +7,7 @@
 mod batch; // what one statement has changed so far
 mod plan; // what is captured of a table, and how
 pub mod reason; // why: said once a transaction
+pub mod register; // which tables
 mod settings; // text forms must not follow the session's settings
 mod text; // values as text
 mod trigger; // the trigger functions

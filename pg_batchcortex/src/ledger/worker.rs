@@ -484,7 +484,7 @@ fn has_ledger() -> bool {
                       from pg_class c
                      where c.relnamespace = to_regnamespace('batchcortex')
                        and c.relname in ('ledger_queue', 'ledger_tile', 'ledger_tree', 'ledger_checkpoint')
-                       and exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = 'sealer_only')
+                       and exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = 'single_writer')
                        and (c.relname = 'ledger_queue' or exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary)))
                 and exists (select from pg_trigger t where t.tgrelid = to_regclass('batchcortex.events_log') and t.tgname = 'append_only')
                 and not exists (

@@ -83,6 +83,18 @@ fn row<Form, T>(catalog: pg_sys::Oid, oid: pg_sys::Oid, read: impl FnOnce(&Form)
     }
 }
 
+/// Whether a table is a partition somewhere below another.
+pub fn is_below(table: pg_sys::Oid, above: pg_sys::Oid) -> bool {
+    unsafe extern "C-unwind" {
+        fn get_partition_ancestors(table: pg_sys::Oid) -> *mut pg_sys::List;
+    }
+    // SAFETY: a catalog look-up that gives a list of oids; a table without parents has none.
+    unsafe {
+        let ancestors = pg_sys::ffi::pg_guard_ffi_boundary(|| get_partition_ancestors(table));
+        super::plan::cells(ancestors).any(|cell| cell.oid_value == above)
+    }
+}
+
 /// Library and language of a C function: the file that it is loaded from, none for functions in other languages.
 pub fn library(function: pg_sys::Oid) -> Option<String> {
     // SAFETY: a catalog cache look-up, released again; probin is null or a text.

@@ -49,7 +49,7 @@ pub fn disposing() -> Option<pg_sys::Oid> {
     DISPOSING.get()
 }
 
-/// The trigger that untrack removes now.
+/// The table that untrack takes its triggers from now.
 pub fn untracking() -> Option<pg_sys::Oid> {
     UNTRACKING.get()
 }
@@ -88,10 +88,9 @@ pub fn while_disposing<T>(table: pg_sys::Oid, body: impl FnOnce() -> T) -> T {
     body()
 }
 
-/// Runs the removal of one trigger that captures changes.
-#[allow(dead_code)]
-pub fn while_untracking<T>(trigger: pg_sys::Oid, body: impl FnOnce() -> T) -> T {
-    let _within = Within::enter(&UNTRACKING, Some(trigger));
+/// Runs the removal of a trigger that captures changes of one table.
+pub fn while_untracking<T>(table: pg_sys::Oid, body: impl FnOnce() -> T) -> T {
+    let _within = Within::enter(&UNTRACKING, Some(table));
     body()
 }
 

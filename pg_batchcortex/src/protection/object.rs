@@ -195,16 +195,20 @@ fn function(what: &str, object: pg_sys::Oid) -> Result<(), Refusal> {
 }
 
 fn own_trigger(what: &str, object: pg_sys::Oid) -> Result<(), Refusal> {
-    match catalog::trigger(object) {
-        Some(trigger)
-            if mark::trigger(trigger.function, mark::schema()).is_some()
-                && guard::disposing() != Some(trigger.table)
-                && guard::untracking() != Some(object) =>
-        {
-            Err(refuse::structure(what, trigger.table))
-        }
-        _ => Ok(()),
+    let Some(trigger) = catalog::trigger(object) else {
+        return Ok(());
+    };
+    let Some(mark) = mark::trigger(trigger.function, mark::schema()) else {
+        return Ok(());
+    };
+    // The triggers of its partitions go with those of the table.
+    let untracked = mark == Mark::Tracked
+        && guard::untracking()
+            .is_some_and(|table| table == trigger.table || catalog::is_below(trigger.table, table));
+    if untracked || guard::disposing() == Some(trigger.table) {
+        return Ok(());
     }
+    Err(refuse::structure(what, trigger.table))
 }
 
 /// Policies, constraints and rules of guarded tables.

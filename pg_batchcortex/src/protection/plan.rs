@@ -5,7 +5,6 @@
 
 use super::mark::{self, Mark};
 use crate::error::{self, Refusal};
-use crate::ledger::worker;
 use pgrx::pg_sys;
 
 /// Refuses a plan that would change what is guarded.
@@ -44,7 +43,7 @@ unsafe fn change(node: &pg_sys::ModifyTable, tables: *mut pg_sys::List) -> Resul
             }
             let Some(what) = what else { continue };
             if let Some(mark @ (Mark::Protected | Mark::Ledger)) = mark::of(table.relid)
-                && !(mark == Mark::Ledger && worker::is_sealer())
+                && !(mark == Mark::Ledger && super::refuse::may_write(table.relid))
             {
                 return Err(super::refuse::change(mark, what, table.relid));
             }

@@ -1,6 +1,7 @@
 //! Trigger functions that refuse: every change of what was written, and every writer but the sealer.
 
-use super::mark::Mark;
+use super::mark::{self, Mark};
+use crate::capture::register;
 use crate::error::{self, Refusal};
 use crate::ledger::worker;
 use pgrx::pg_sys;
@@ -25,12 +26,22 @@ pub unsafe extern "C-unwind" fn refuse_writers(fcinfo: pg_sys::FunctionCallInfo)
     unsafe {
         error::raising(|| {
             let (what, relation) = fired(fcinfo, "refuse_writers")?;
-            if worker::is_sealer() {
+            if may_write(relation) {
                 return Ok(pg_sys::Datum::from(0usize));
             }
             Err(change(Mark::Ledger, what, relation))
         })
     }
+}
+
+/// Whether this process writes a table that only one part of the project writes: the sealer, or the register of tracked tables.
+pub fn may_write(relation: pg_sys::Oid) -> bool {
+    worker::is_sealer() || register::is_open() && is_register(relation)
+}
+
+fn is_register(relation: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up with a NUL-terminated name.
+    relation == unsafe { pg_sys::get_relname_relid(c"tracked_table".as_ptr(), mark::schema()) }
 }
 
 /// The kind of change and the table of a trigger that fired.
@@ -59,6 +70,10 @@ pub fn change(mark: Mark, what: &str, relation: pg_sys::Oid) -> Refusal {
     // SAFETY: catalog look-ups.
     let name = unsafe { root_name(relation) };
     match mark {
+        Mark::Ledger if is_register(relation) => Refusal::new(
+            error::APPEND_ONLY,
+            format!("{what} refused: batchcortex.track() and untrack() write {name}"),
+        ),
         Mark::Ledger => Refusal::new(
             error::APPEND_ONLY,
             format!("{what} refused: only the sealer writes {name}"),

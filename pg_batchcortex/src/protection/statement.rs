@@ -207,7 +207,7 @@ unsafe fn alter_table(statement: &pg_sys::AlterTableStmt) -> Result<bool, Refusa
         for command in elements::<pg_sys::AlterTableCmd>(statement.cmds) {
             if (*command).subtype == pg_sys::AlterTableType::AT_AttachPartition {
                 let part = relation((*(*command).def.cast::<pg_sys::PartitionCmd>()).name);
-                if mark::of(part).is_some_and(|mark| mark != Mark::House) {
+                if matches!(mark::of(part), Some(Mark::Protected | Mark::Ledger)) {
                     return Err(structure("ATTACH PARTITION", part));
                 }
             }
@@ -334,7 +334,8 @@ unsafe fn create_trigger(statement: &pg_sys::CreateTrigStmt) -> Result<bool, Ref
                 Some(_) if statement.replace || !statement.whenClause.is_null() => true,
                 Some(Mark::Protected | Mark::Ledger) => false,
                 Some(_) => {
-                    ours && mark >= Mark::Ledger && !(stamps_leaves(statement, function) && super::protect::has_leaves(table))
+                    ours && mark >= Mark::Ledger
+                        && !(stamps_leaves(statement, function) && super::protect::has_leaves(table))
                 }
                 None if mark == Mark::Tracked => replaces_own(statement, heir),
                 // Before the row is stored it could be altered or dropped. Ours take no code of others.

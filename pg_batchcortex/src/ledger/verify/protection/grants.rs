@@ -39,6 +39,8 @@ const QUERY: &str = "
      where a.grantee <> r.proowner and a.grantee is distinct from to_regrole('batchcortex_owner')::oid
        and not (r.nspname = 'batchcortex_api' and a.grantee is not distinct from to_regrole('batchcortex_api')::oid)
        and a.grantee is distinct from to_regrole('batchcortex_auditor')::oid
+       -- The owner of a tracked partitioned table, to whom track() grants it; applications that give reasons.
+       and r.proname not in ('capture_row', 'set_reason')
        and not exists (select from pg_roles s where s.oid = a.grantee and s.rolsuper)
     union all
     select c.oid::regclass::text, c.relowner::regrole::text, 'the table does not belong to batchcortex_owner'

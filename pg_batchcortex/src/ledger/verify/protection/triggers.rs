@@ -12,7 +12,7 @@ const QUERY: &str = "
                (to_regclass('batchcortex.schema_migration'), 'kept'), (to_regclass('batchcortex.ledger_relation'), 'kept'),
                (to_regclass('batchcortex.ledger_checkpoint'), 'checkpoint'),
                (to_regclass('batchcortex.ledger_queue'), 'ledger'), (to_regclass('batchcortex.ledger_tile'), 'ledger'),
-               (to_regclass('batchcortex.ledger_tree'), 'ledger'),
+               (to_regclass('batchcortex.ledger_tree'), 'ledger'), (to_regclass('batchcortex.tracked_table'), 'ledger'),
                (to_regclass('batchcortex.user_account'), 'account')
         union select r.relation, 'foreign' from batchcortex.ledger_relation r where not r.hashed
     ), tree as (
@@ -26,7 +26,7 @@ const QUERY: &str = "
                ('segment', 'append_only', 'refuse_change', 27, 0), ('segment', 'append_only_truncate', 'refuse_change', 34, 0),
                ('segment', 'leaf_stamp', 'leaf_stamp', 7, 3), ('segment', 'leaf_enqueue', 'leaf_enqueue', 5, 3),
                ('checkpoint', 'append_only', 'refuse_change', 27, 0), ('checkpoint', 'append_only_truncate', 'refuse_change', 34, 0),
-               ('checkpoint', 'sealer_only', 'refuse_writers', 6, 0), ('ledger', 'sealer_only', 'refuse_writers', 62, 0),
+               ('checkpoint', 'single_writer', 'refuse_writers', 6, 0), ('ledger', 'single_writer', 'refuse_writers', 62, 0),
                ('foreign', 'append_only', 'refuse_change', 27, 0), ('foreign', 'append_only_truncate', 'refuse_change', 34, 0),
                ('foreign', 'leaf_enqueue', 'row_enqueue', 5, null),
                ('account', 'keep_username', 'keep_username', 27, 0), ('account', 'keep_usernames', 'keep_username', 34, 0)
@@ -68,7 +68,7 @@ const QUERY: &str = "
     select c.oid::regclass::text, c.relname, 'row-level security is not enabled and forced'
       from pg_class c
      where c.relnamespace = to_regnamespace('batchcortex') and c.relkind in ('r', 'p')
-       and c.relname not in ('ledger_queue', 'ledger_relation', 'permission', 'role_permission', 'schema_migration')
+       and c.relname not in ('ledger_queue', 'ledger_relation', 'tracked_table', 'permission', 'role_permission', 'schema_migration')
        and not (c.relrowsecurity and c.relforcerowsecurity)
     union all
     select t.relid::regclass::text, c.relname, 'the table is not a permanent one: a crash would empty it'
