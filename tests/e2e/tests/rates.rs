@@ -104,6 +104,22 @@ async fn two_processes_share_every_budget() -> Result<()> {
         refused.problem()? == (429, "BC429".to_owned()) && refused.retry_after()? > 0,
         "{refused:?}"
     );
+    // Whoever got hold of a session has no second set of guesses.
+    for (path, body) in [
+        ("/v1/session/elevate", json!({"password": PASSWORD})),
+        (
+            "/v1/password",
+            json!({"old_password": PASSWORD, "new_password": "a quite different sentence"}),
+        ),
+        ("/v1/second-factor/enrol", json!({"password": PASSWORD})),
+        ("/v1/second-factor/confirm", json!({"code": "000000"})),
+    ] {
+        let refused = site.admin.at(&second.url()).post(path, &body).await?;
+        ensure!(
+            refused.problem()? == (429, "BC429".to_owned()) && refused.retry_after()? > 0,
+            "{path}: {refused:?}"
+        );
+    }
 
     // After the time that the answer names, one more is admitted.
     let wait = outcome.2.retry_after()?;
