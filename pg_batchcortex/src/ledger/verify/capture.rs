@@ -4,7 +4,8 @@ use super::Finding;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
-/// Triggers that each tracked table must have; row triggers reach its partitions, and arguments say what is masked.
+/// Triggers that each tracked table must have; row triggers reach its partitions, arguments say what is masked,
+/// and kind (pg_trigger.tgtype) for which events it fires.
 const QUERY: &str = r"
     with recursive tree as (
         select r.relation::oid as relid, true as top,
@@ -15,13 +16,13 @@ const QUERY: &str = r"
         select i.inhrelid, false, t.arguments
           from tree t join pg_inherits i on i.inhparent = t.relid join pg_class c on c.oid = i.inhrelid and c.relispartition
     ), expected as (
-        select t.relid, e.name, e.function, case when e.told then t.arguments else '' end as arguments
+        select t.relid, e.name, e.function, e.kind, case when e.told then t.arguments else '' end as arguments
           from tree t,
-               lateral (values ('0_batchcortex_row', 'capture_row', true), ('0_batchcortex_begin', 'capture_begin', false),
-                               ('0_batchcortex_end', 'capture_end', false), ('0_batchcortex_truncate', 'capture_truncate', true)) as e (name, function, told)
+               lateral (values ('0_batchcortex_row', 'capture_row', true, 29), ('0_batchcortex_begin', 'capture_begin', false, 30),
+                               ('0_batchcortex_end', 'capture_end', false, 28), ('0_batchcortex_truncate', 'capture_truncate', true, 34)) as e (name, function, told, kind)
          where t.top or e.name = '0_batchcortex_row'
     ), actual as (
-        select g.tgrelid, g.tgname, g.tgenabled, g.tgargs, g.tgqual, p.proname
+        select g.tgrelid, g.tgname, g.tgenabled, g.tgargs, g.tgqual, g.tgtype, cardinality(g.tgattr::int2[]) as columns, p.proname
           from pg_trigger g join pg_proc p on p.oid = g.tgfoid join pg_namespace n on n.oid = p.pronamespace
          where n.nspname = 'batchcortex'
     )
@@ -34,7 +35,8 @@ const QUERY: &str = r"
       left join pg_class c on c.oid = e.relid
       left join actual a on a.tgrelid = e.relid and a.tgname = e.name and a.proname = e.function
      where (c.oid is not null or e.name = '0_batchcortex_row')
-       and (a.tgname is null or a.tgenabled <> 'A' or a.tgqual is not null or a.tgargs <> e.arguments)
+       and (a.tgname is null or a.tgenabled <> 'A' or a.tgqual is not null or a.tgtype <> e.kind or a.columns > 0
+            or a.tgargs <> e.arguments)
      order by 1, 2";
 
 /// Findings about tracked tables.
