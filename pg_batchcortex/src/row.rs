@@ -283,9 +283,9 @@ unsafe fn holds_oids(kind: pg_sys::Oid) -> bool {
         let base = pg_sys::getBaseType(kind);
         names(base)
             || !own(base)
-            && (pg_sys::get_typtype(base) as u8 == b'c'
-                || pg_sys::get_element_type(base) != pg_sys::InvalidOid
-                || !has_send(base))
+                && (pg_sys::get_typtype(base) as u8 == b'c'
+                    || pg_sys::get_element_type(base) != pg_sys::InvalidOid
+                    || !has_send(base))
     }
 }
 

@@ -334,7 +334,8 @@ unsafe fn create_trigger(statement: &pg_sys::CreateTrigStmt) -> Result<bool, Ref
                 Some(_) if statement.replace || !statement.whenClause.is_null() => true,
                 Some(Mark::Protected | Mark::Ledger) => false,
                 Some(_) => {
-                    ours && mark >= Mark::Ledger && !(stamps_leaves(statement, function) && super::protect::has_leaves(table))
+                    ours && mark >= Mark::Ledger
+                        && !(stamps_leaves(statement, function) && super::protect::has_leaves(table))
                 }
                 None if mark == Mark::Tracked => replaces_own(statement, heir),
                 // Before the row is stored it could be altered or dropped. Ours take no code of others.

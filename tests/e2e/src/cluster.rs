@@ -173,7 +173,10 @@ impl Cluster {
     /// When nothing was started yet.
     pub fn programs(&self) -> Result<PathBuf> {
         let found = std::fs::read_to_string(self.data()?.join("postmaster.opts"))?;
-        let server = found.split_whitespace().next().context("postmaster.opts is empty")?;
+        let server = found
+            .split_whitespace()
+            .next()
+            .context("postmaster.opts is empty")?;
         let folder = PathBuf::from(server.trim_matches('"'));
         Ok(folder
             .parent()

@@ -20,22 +20,25 @@ async fn a_dump_is_restored_with_its_roots_and_an_altered_one_is_found() -> Resu
     works.leave_waiting().await?;
     let before = heads(&works.cluster.superuser().await?).await?;
     let files = works.cluster.run();
-    let file = |name: &str| -> Result<String> {
-        files
-            .join(name)
-            .to_str()
-            .map(ToOwned::to_owned)
-            .context("path")
-    };
-    let (roles, plain, custom, directory) =
-        (file("roles.sql")?, file("works.sql")?, file("works.dump")?, file("works.dir")?);
+    let file =
+        |name: &str| -> Result<String> { files.join(name).to_str().map(ToOwned::to_owned).context("path") };
+    let (roles, plain, custom, directory) = (
+        file("roles.sql")?,
+        file("works.sql")?,
+        file("works.dump")?,
+        file("works.dir")?,
+    );
     if files.join("works.dir").exists() {
         std::fs::remove_dir_all(&directory)?;
     }
-    works.cluster.call("pg_dumpall", &["--roles-only", "-f", &roles])?;
+    works
+        .cluster
+        .call("pg_dumpall", &["--roles-only", "-f", &roles])?;
     works.cluster.call("pg_dump", &["-f", &plain])?;
     works.cluster.call("pg_dump", &["-Fc", "-f", &custom])?;
-    works.cluster.call("pg_dump", &["-Fd", "-j", "2", "-f", &directory])?;
+    works
+        .cluster
+        .call("pg_dump", &["-Fd", "-j", "2", "-f", &directory])?;
 
     let target = Cluster::bare("restored")?;
     // The role that makes the others is there already: that one line fails, and psql goes on.
@@ -100,9 +103,7 @@ fn altered_dumps(text: &str) -> Result<Vec<Altered>> {
     let enabled = line("ENABLE ALWAYS TRIGGER append_only;")?;
     let weighing_enabled = text
         .lines()
-        .find(|line| {
-            line.contains("public.weighing") && line.ends_with("ENABLE ALWAYS TRIGGER append_only;")
-        })
+        .find(|line| line.contains("public.weighing") && line.ends_with("ENABLE ALWAYS TRIGGER append_only;"))
         .unwrap_or(enabled);
     Ok(vec![
         (
@@ -229,12 +230,14 @@ async fn an_upgrade_in_place_keeps_every_root() -> Result<()> {
         old_data.join("pg_batchcortex.keys"),
         new_data.join("pg_batchcortex.keys"),
     )?;
-    let text = |path: &std::path::Path| -> Result<String> { path.to_str().map(ToOwned::to_owned).context("path") };
+    let text =
+        |path: &std::path::Path| -> Result<String> { path.to_str().map(ToOwned::to_owned).context("path") };
     let (programs, old_data, new_data) = (text(&programs)?, text(&old_data)?, text(&new_data)?);
     new.call_as_server(
         "pg_upgrade",
         &[
-            "--link", "-b", &programs, "-B", &programs, "-d", &old_data, "-D", &new_data, "-U", "postgres", "-s", "/tmp",
+            "--link", "-b", &programs, "-B", &programs, "-d", &old_data, "-D", &new_data, "-U", "postgres",
+            "-s", "/tmp",
         ],
     )?;
     new.serve()?;

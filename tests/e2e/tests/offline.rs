@@ -105,7 +105,10 @@ async fn files_changed_while_the_server_is_stopped_are_found() -> Result<()> {
     let database = works.cluster.superuser().await?;
     let named = found(&database).await;
     ensure!(
-        !named.is_empty() && named.iter().all(|line| line.starts_with("missing_row public.weighing")),
+        !named.is_empty()
+            && named
+                .iter()
+                .all(|line| line.starts_with("missing_row public.weighing")),
         "{named:?}"
     );
     drop(database);
@@ -116,7 +119,10 @@ async fn files_changed_while_the_server_is_stopped_are_found() -> Result<()> {
     copy(&older, &data)?;
     works.cluster.serve()?;
     let database = works.cluster.superuser().await?;
-    ensure!(findings_of(&database).await?.is_empty(), "the copy is sound by itself");
+    ensure!(
+        findings_of(&database).await?.is_empty(),
+        "the copy is sound by itself"
+    );
     works.write_more(&database).await?;
     database.batch_execute("select batchcortex.seal()").await?;
     let kept = heads(&database)
@@ -189,7 +195,7 @@ async fn what_was_done_while_the_library_was_unloaded_is_found() -> Result<()> {
 
     // The list of libraries is the server's, and a superuser's to change.
     database
-        .batch_execute("alter system set shared_preload_libraries = ''")
+        .batch_execute("alter system set shared_preload_libraries = 'auto_explain'")
         .await?;
     drop(database);
     works.cluster.stop()?;
@@ -246,7 +252,10 @@ const REPLICATED: [(&str, &str); 5] = [
     ("public.weighing", "update public.weighing set note = 'forged'"),
     ("public.weighing", "delete from public.weighing"),
     ("public.weighing", "truncate public.weighing"),
-    ("batchcortex.ledger_tree", "update batchcortex.ledger_tree set size = 1"),
+    (
+        "batchcortex.ledger_tree",
+        "update batchcortex.ledger_tree set size = 1",
+    ),
     ("batchcortex.ledger_tree", "delete from batchcortex.ledger_tree"),
 ];
 
@@ -301,16 +310,20 @@ async fn logical_replication_cannot_change_what_is_protected() -> Result<()> {
             .await?;
         // What the publisher truncated must be there again to be changed next time.
         publisher.batch_execute(change).await?;
-        until(&format!("{change} is refused"), Duration::from_secs(60), || async {
-            let errors: i64 = database
+        until(
+            &format!("{change} is refused"),
+            Duration::from_secs(60),
+            || async {
+                let errors: i64 = database
                 .query_one(
                     "select apply_error_count from pg_stat_subscription_stats where subname = $1::text::name",
                     &[&name],
                 )
                 .await?
                 .get(0);
-            Ok((errors > 0).then_some(()))
-        })
+                Ok((errors > 0).then_some(()))
+            },
+        )
         .await?;
         database
             .batch_execute(&format!(
@@ -326,7 +339,9 @@ async fn logical_replication_cannot_change_what_is_protected() -> Result<()> {
         .await?;
         if *table == "public.weighing" {
             publisher
-                .batch_execute("insert into public.weighing values ('LOT', 1, 'weighed 1') on conflict do nothing")
+                .batch_execute(
+                    "insert into public.weighing values ('LOT', 1, 'weighed 1') on conflict do nothing",
+                )
                 .await?;
         }
     }
