@@ -26,7 +26,9 @@ async fn both_hold_in_either_order() -> Result<()> {
         .await?
         .get(0);
     if !available {
-        eprintln!("skipped: pgaudit is not installed (Debian's postgresql-15-pgaudit), and scripts/ensure-tools --lint could not install it");
+        eprintln!(
+            "skipped: pgaudit is not installed (Debian's postgresql-15-pgaudit), and scripts/ensure-tools --lint could not install it"
+        );
         return Ok(());
     }
     let works = Works::found(cluster).await?;
@@ -48,16 +50,26 @@ async fn both_hold_in_either_order() -> Result<()> {
         database
             .batch_execute("create extension if not exists pgaudit")
             .await?;
-        refuses_changes(&database).await.with_context(|| order.to_owned())?;
+        refuses_changes(&database)
+            .await
+            .with_context(|| order.to_owned())?;
         works.write_more(&database).await?;
         database
-            .batch_execute(&format!("create table public.later_{number} (id integer primary key)"))
+            .batch_execute(&format!(
+                "create table public.later_{number} (id integer primary key)"
+            ))
             .await?;
         database
-            .execute("select batchcortex.protect($1::text::regclass)", &[&format!("public.later_{number}")])
+            .execute(
+                "select batchcortex.protect($1::text::regclass)",
+                &[&format!("public.later_{number}")],
+            )
             .await?;
         let made: i32 = database
-            .query_one(&format!("select batchcortex.make_partitions({})", 13 + number), &[])
+            .query_one(
+                &format!("select batchcortex.make_partitions({})", 13 + number),
+                &[],
+            )
             .await?
             .get(0);
         ensure!(made > 0, "no partition was made");

@@ -8,7 +8,7 @@ select batchcortex.protect('public.stock');
 select count(batchcortex.log_event('app.note', 'note', i::text)) from generate_series(1, 500) i;
 select batchcortex.seal() >= 0 as sealed;
 select tableoid::regclass as trail from batchcortex.events_log limit 1 \gset
-select indexrelid::regclass as trail_key from pg_index where indrelid = :'trail'::regclass and indisprimary \gset
+select relname as trail_key from pg_index join pg_class c on c.oid = indexrelid where indrelid = :'trail'::regclass and indisprimary \gset
 \set verify 'select code, relation, record, detail from batchcortex.verify();'
 :verify
 

@@ -135,7 +135,9 @@ pub fn compare_with_log(findings: &mut Vec<Finding>) {
             let text = |i: usize| {
                 // SAFETY: text columns.
                 row.get(i)
-                    .map(|datum| unsafe { with_varlena(datum, |bytes| String::from_utf8_lossy(bytes).into_owned()) })
+                    .map(|datum| unsafe {
+                        with_varlena(datum, |bytes| String::from_utf8_lossy(bytes).into_owned())
+                    })
                     .unwrap_or_default()
             };
             told.push((text(0), text(1)));
