@@ -76,13 +76,16 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    execute format('create trigger single_writer before %s on %s for each statement execute function batchcortex.refuse_writers()', changes, relation);
+    -- For each row: what logical replication applies fires no statement triggers, TRUNCATE aside.
+    execute format('create trigger single_writer before %s on %s for each row execute function batchcortex.refuse_writers()', changes, relation);
+    execute format('create trigger single_writer_truncate before truncate on %s for each statement execute function batchcortex.refuse_writers()', relation);
     execute format('alter table %s enable always trigger single_writer', relation);
+    execute format('alter table %s enable always trigger single_writer_truncate', relation);
     execute format('revoke insert, update, delete, truncate on table %s from batchcortex_owner', relation);
 end
 $$;
 comment on function batchcortex.make_single_writer(regclass, text) is
-'Refuses changes of the kinds named (as in CREATE TRIGGER) to everyone but the part of the project that writes the table: the sealer, or the register of tracked tables (SQLSTATE BC001).';
+'Refuses changes of rows of the kinds named (as in CREATE TRIGGER), and TRUNCATE, to everyone but the part of the project that writes the table: the sealer, or the register of tracked tables (SQLSTATE BC001).';
 
 create function batchcortex.make_leaves(relation regclass, domain text, key_column name, stamp regprocedure) returns void
 language plpgsql

@@ -30,7 +30,7 @@ alter table batchcortex.ledger_queue owner to batchcortex_owner;
 revoke all on table batchcortex.ledger_queue from public, batchcortex_owner;
 -- verify looks up whether a row without a leaf waits for one.
 grant select on table batchcortex.ledger_queue to batchcortex_owner;
-select batchcortex.make_single_writer('batchcortex.ledger_queue', 'insert or update or delete or truncate');
+select batchcortex.make_single_writer('batchcortex.ledger_queue', 'insert or update or delete');
 
 create table batchcortex.ledger_tree (
     org_id uuid primary key,
@@ -40,7 +40,7 @@ create table batchcortex.ledger_tree (
 ) with (fillfactor = 50);
 comment on table batchcortex.ledger_tree is 'Head of each organisation''s tree: size in leaves and RFC 6962 root. Only the sealer writes it.';
 select batchcortex.isolate('batchcortex.ledger_tree');
-select batchcortex.make_single_writer('batchcortex.ledger_tree', 'insert or update or delete or truncate');
+select batchcortex.make_single_writer('batchcortex.ledger_tree', 'insert or update or delete');
 
 create table batchcortex.ledger_tile (
     org_id uuid not null,
@@ -64,7 +64,7 @@ comment on column batchcortex.ledger_tile.records is
 comment on column batchcortex.ledger_tile.recorded_from is 'Level 0 only: earliest recorded_at of the tile''s records; narrows the search for a record''s leaf.';
 comment on column batchcortex.ledger_tile.recorded_to is 'Level 0 only: latest recorded_at of the tile''s records.';
 select batchcortex.isolate('batchcortex.ledger_tile');
-select batchcortex.make_single_writer('batchcortex.ledger_tile', 'insert or update or delete or truncate');
+select batchcortex.make_single_writer('batchcortex.ledger_tile', 'insert or update or delete');
 
 create table batchcortex.ledger_checkpoint (
     org_id uuid not null,

@@ -20,4 +20,4 @@ alter table batchcortex.tracked_table owner to batchcortex_owner;
 revoke all on table batchcortex.tracked_table from public, batchcortex_owner;
 -- Only track() writes it, which only a superuser calls; a trigger looks up whether its table is here.
 grant select on table batchcortex.tracked_table to batchcortex_owner, batchcortex_auditor;
-select batchcortex.make_single_writer('batchcortex.tracked_table', 'insert or update or delete or truncate');
+select batchcortex.make_single_writer('batchcortex.tracked_table', 'insert or update or delete');

@@ -491,7 +491,11 @@ fn has_ledger() -> bool {
                     select from pg_partitioned_table p join pg_class c on c.oid = p.partrelid
                      where c.relnamespace = to_regnamespace('batchcortex')
                        and not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary and i.indisvalid))";
-    Spi::get_one::<bool>(query).unwrap_or_report() == Some(true)
+    // Not Spi::get_one, which takes a transaction id each time.
+    Spi::connect(|client| {
+        let mut rows = client.select(query, None, &[]).unwrap_or_report();
+        rows.next().and_then(|row| row.get::<bool>(1).unwrap_or_report()) == Some(true)
+    })
 }
 
 fn database() -> u32 {

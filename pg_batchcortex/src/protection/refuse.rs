@@ -19,17 +19,22 @@ pub unsafe extern "C-unwind" fn refuse_change(fcinfo: pg_sys::FunctionCallInfo) 
     }
 }
 
-/// BEFORE INSERT, UPDATE, DELETE and TRUNCATE (statement): refuses everyone but the sealer.
+/// BEFORE INSERT, UPDATE, DELETE (row) and TRUNCATE (statement): refuses everyone but the sealer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn refuse_writers(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
     // SAFETY: as above.
     unsafe {
         error::raising(|| {
             let (what, relation) = fired(fcinfo, "refuse_writers")?;
-            if may_write(relation) {
-                return Ok(pg_sys::Datum::from(0usize));
+            if !may_write(relation) {
+                return Err(change(Mark::Ledger, what, relation));
             }
-            Err(change(Mark::Ledger, what, relation))
+            // The row goes on as it came.
+            let data = (*fcinfo).context.cast::<pg_sys::TriggerData>();
+            Ok(pg_sys::Datum::from(match what {
+                "UPDATE" => (*data).tg_newtuple,
+                _ => (*data).tg_trigtuple,
+            }))
         })
     }
 }

@@ -5,7 +5,7 @@ use std::fs::Permissions;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -63,10 +63,7 @@ impl Cluster {
             .context("a data directory lies in a directory")?
             .with_file_name(name)
             .join("pgdata");
-        std::fs::create_dir_all(&data)?;
-        std::fs::set_permissions(&data, Permissions::from_mode(0o700))?;
-        let owner = std::fs::metadata(&source)?;
-        chown(&data, Some(owner.uid()), Some(owner.gid()))?;
+        of.give(&data)?;
         std::fs::create_dir_all(cluster.run())?;
         let path = data.to_str().context("path")?;
         of.call_as_server("pg_basebackup", &[&["-D", path, "-c", "fast"], options].concat())?;
@@ -74,6 +71,23 @@ impl Cluster {
             symlink(&data, cluster.run().join("pgdata"))?;
         }
         Ok(cluster)
+    }
+
+    /// A directory of that name inside the data directory, the server's own.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn directory(&self, name: &str) -> Result<PathBuf> {
+        let directory = self.data()?.join(name);
+        self.give(&directory)?;
+        Ok(directory)
+    }
+
+    fn give(&self, directory: &Path) -> Result<()> {
+        let owner = std::fs::metadata(self.data()?)?;
+        std::fs::create_dir_all(directory)?;
+        std::fs::set_permissions(directory, Permissions::from_mode(0o700))?;
+        Ok(chown(directory, Some(owner.uid()), Some(owner.gid()))?)
     }
 
     fn place(name: &str) -> Result<Cluster> {

@@ -78,7 +78,7 @@ async fn a_dump_is_restored_with_its_roots_and_an_altered_one_is_found() -> Resu
             .with_context(|| case.to_owned())?;
         let found = verify(&target.superuser_of(case).await?).await?;
         ensure!(
-            found.len() == expected.len() && found.iter().zip(&expected).all(|(f, e)| f.starts_with(e)),
+            !found.is_empty() && found.iter().all(|finding| finding.starts_with(&expected)),
             "{case}: {found:?} instead of {expected:?}"
         );
     }
@@ -88,7 +88,7 @@ async fn a_dump_is_restored_with_its_roots_and_an_altered_one_is_found() -> Resu
 }
 
 /// What somebody may do to a dump before it is restored, and what verification says then.
-type Altered = (&'static str, String, Vec<String>);
+type Altered = (&'static str, String, String);
 
 fn altered_dumps(text: &str) -> Result<Vec<Altered>> {
     let line = |part: &str| {
@@ -109,22 +109,22 @@ fn altered_dumps(text: &str) -> Result<Vec<Altered>> {
         (
             "byte",
             text.replace("\tas planned 17\t", "\tas planneb 17\t"),
-            vec![format!("wrong_leaf batchcortex.events_log {id}")],
+            format!("wrong_leaf batchcortex.events_log {id}"),
         ),
         (
             "deleted",
             text.replace(&format!("{event}\n"), ""),
-            vec![format!("missing_row batchcortex.events_log {id}")],
+            format!("missing_row batchcortex.events_log {id}"),
         ),
         (
             "weighing",
             text.replace(weighing, &weighing.replace("42.125", "42.126")),
-            vec!["wrong_leaf public.weighing".to_owned()],
+            "wrong_leaf public.weighing".to_owned(),
         ),
         (
             "trigger",
             text.replace(trigger, "").replace(weighing_enabled, ""),
-            vec!["weakened_protection public.weighing append_only".to_owned()],
+            "weakened_protection public.weighing append_only".to_owned(),
         ),
     ])
 }
@@ -134,9 +134,8 @@ fn altered_dumps(text: &str) -> Result<Vec<Altered>> {
 async fn a_base_backup_goes_back_to_a_moment_and_a_replica_verifies() -> Result<()> {
     let works = works("archived").await?;
     let database = works.cluster.superuser().await?;
-    let archive = works.cluster.data()?.join("archive");
+    let archive = works.cluster.directory("archive")?;
     let archive = archive.to_str().context("path")?;
-    works.cluster.call_as_server("mkdir", &["-p", archive])?;
     for statement in [
         "alter system set archive_mode = on".to_owned(),
         format!("alter system set archive_command = 'test ! -f {archive}/%f && cp %p {archive}/%f'"),

@@ -26,7 +26,8 @@ const QUERY: &str = "
                ('segment', 'append_only', 'refuse_change', 27, 0), ('segment', 'append_only_truncate', 'refuse_change', 34, 0),
                ('segment', 'leaf_stamp', 'leaf_stamp', 7, 3), ('segment', 'leaf_enqueue', 'leaf_enqueue', 5, 3),
                ('checkpoint', 'append_only', 'refuse_change', 27, 0), ('checkpoint', 'append_only_truncate', 'refuse_change', 34, 0),
-               ('checkpoint', 'single_writer', 'refuse_writers', 6, 0), ('ledger', 'single_writer', 'refuse_writers', 62, 0),
+               ('checkpoint', 'single_writer', 'refuse_writers', 7, 0), ('checkpoint', 'single_writer_truncate', 'refuse_writers', 34, 0),
+               ('ledger', 'single_writer', 'refuse_writers', 31, 0), ('ledger', 'single_writer_truncate', 'refuse_writers', 34, 0),
                ('foreign', 'append_only', 'refuse_change', 27, 0), ('foreign', 'append_only_truncate', 'refuse_change', 34, 0),
                ('foreign', 'leaf_enqueue', 'row_enqueue', 5, null),
                ('account', 'keep_username', 'keep_username', 27, 0), ('account', 'keep_usernames', 'keep_username', 34, 0)
