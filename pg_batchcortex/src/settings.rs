@@ -212,12 +212,21 @@ pub fn define() {
         GucContext::Sighup,
         GucFlags::default(),
     );
+    // Loaded by a session, because the server has it no longer in shared_preload_libraries, the library must still verify: PostgreSQL would
+    // end a session that declares settings of the server's start.
+    let at_start = || {
+        if preloading() {
+            GucContext::Postmaster
+        } else {
+            GucContext::Sighup
+        }
+    };
     GucRegistry::define_string_guc(
         c"batchcortex.key_file",
         c"File of the server's secret keys; relative to the data directory.",
         c"Made with owner-only permissions when the server starts and it does not exist.",
         &KEY_FILE,
-        GucContext::Postmaster,
+        at_start(),
         GucFlags::SUPERUSER_ONLY,
     );
     GucRegistry::define_string_guc(
@@ -225,7 +234,7 @@ pub fn define() {
         c"The reason for which this server does not enforce append-only; empty for a server that does.",
         c"Takes a restart. Every organisation's log tells of it, with the reason, before anyone can connect.",
         &BREAK_GLASS,
-        GucContext::Postmaster,
+        at_start(),
         GucFlags::default(),
     );
     // SAFETY: the check hooks are guarded and only read globals of the process.

@@ -222,9 +222,11 @@ async fn what_was_done_while_the_library_was_unloaded_is_found() -> Result<()> {
             "alter table {partition} disable trigger all;
              update {partition} set reason = 'not as planned' where event_id = '{changed}';
              alter table {partition} enable always trigger append_only, enable always trigger append_only_truncate,
-                 enable always trigger leaf_stamp, enable always trigger leaf_enqueue;
-             alter system reset shared_preload_libraries"
+                 enable always trigger leaf_stamp, enable always trigger leaf_enqueue"
         ))
+        .await?;
+    database
+        .batch_execute("alter system reset shared_preload_libraries")
         .await?;
     drop(database);
     works.cluster.stop()?;
