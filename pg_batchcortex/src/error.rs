@@ -52,6 +52,8 @@ pub const FORGED: &str = "BC002";
 pub const MALFORMED: &str = "BC400";
 /// No valid credential.
 pub const UNAUTHENTICATED: &str = "BC401";
+/// Known, and not allowed.
+pub const FORBIDDEN: &str = "BC403";
 /// The organisation, or a thing in it, does not exist.
 pub const UNKNOWN: &str = "BC404";
 /// It exists already, with other content.

@@ -12,6 +12,7 @@ mod keyring; // the server's key file and the keys derived from it
 mod ledger; // leaves, sealing, verification
 mod migration; // the steps that migrate() applies
 mod protection; // append-only: triggers, hooks of the server, tables of others
+mod retention; // how long records are kept, and how they go
 mod row; // rows as record preimages: the bridge from tuples to the ledger crate
 mod settings; // GUCs
 mod telemetry; // messages of devices
@@ -19,7 +20,7 @@ mod telemetry; // messages of devices
 pgrx::pg_module_magic!(name, version);
 
 /// The files below once more, as text: verification compares what stands in the catalog with them.
-pub(crate) const SQL_FUNCTIONS: [&str; 19] = [
+pub(crate) const SQL_FUNCTIONS: [&str; 20] = [
     include_str!("../../sql/functions/access.sql"),
     include_str!("../../sql/functions/isolation.sql"),
     include_str!("../../sql/functions/identity.sql"),
@@ -39,6 +40,7 @@ pub(crate) const SQL_FUNCTIONS: [&str; 19] = [
     include_str!("../../sql/functions/telemetry.sql"),
     include_str!("../../sql/functions/migration.sql"),
     include_str!("../../sql/functions/protection.sql"),
+    include_str!("../../sql/functions/retention.sql"),
 ];
 
 /// Runs when PostgreSQL loads the library: in the postmaster when it is preloaded, else in a session.
@@ -209,6 +211,18 @@ pgrx::extension_sql_file!(
         "migration",
         "row_enqueue",
         protection::protect::enqueue_present_rows
+    ]
+);
+pgrx::extension_sql_file!(
+    "../../sql/functions/retention.sql",
+    name = "retention",
+    requires = [
+        "protection",
+        "dispose",
+        access::actor::current_actor_name,
+        retention::class::retention_classes,
+        retention::leaves::leaves_between,
+        retention::login::login_oid
     ]
 );
 pgrx::extension_sql_file!("../../sql/functions/finalize.sql", name = "finalize", finalize);

@@ -21,6 +21,10 @@ const STEPS: &[(&str, &str)] = &[
         include_str!("../../sql/migrations/0008_identity_session.sql"),
     ),
     ("capture", include_str!("../../sql/migrations/0009_capture.sql")),
+    (
+        "retention",
+        include_str!("../../sql/migrations/0010_retention.sql"),
+    ),
 ];
 
 /// Steps of this library, in order: number from 1, name, SQL statements, SHA-256 of the statements.

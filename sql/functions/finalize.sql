@@ -14,6 +14,8 @@ begin
             execute format('grant execute on function %s to batchcortex_api', f.signature);
         elsif f.proname not in ('migrate', 'migrations', 'isolate', 'make_append_only', 'make_single_writer', 'make_leaves', 'make_partitions', 'apply_migration', 'protect', 'enqueue_present_rows', 'create_organisation',
                                'open_to_auditors', 'grant_auditor', 'revoke_auditor', 'track', 'untrack', 'begin_tracking', 'end_tracking', 'drop_unregistered_capture',
+                               'set_retention', 'retention_periods', 'place_legal_hold', 'release_legal_hold', 'partition_span', 'disposable_from', 'disposal_obstacles',
+                               'list_disposable', 'partition_totals', 'leaves_between', 'disposal_refusal', 'propose_disposal', 'record_disposal', 'dispose',
                                'set_user_state', 'deactivate_user', 'reactivate_user', 'reset_second_factor') then
             execute format('grant execute on routine %s to batchcortex_owner', f.signature);
         end if;

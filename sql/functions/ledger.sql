@@ -94,7 +94,7 @@ comment on function batchcortex_api.health() is
 'One row a component (library, schema, sealer): status ''up'' or ''down'' and a line that says more. Needs no credential and shows no organisation''s data.';
 
 comment on function batchcortex.verify(uuid) is
-'Checks rows, leaves, tiles, roots and checkpoints of one organisation''s log, or of all that the caller may see, in one snapshot. One row a finding, none when intact. log: organisation; code: wrong_leaf, missing_row, row_without_leaf, wrong_time, wrong_tile, wrong_root, inconsistent_checkpoint, weakened_protection, session_without_event, changed_session; record: key of the record, level/index of the tile, or tree size.';
+'Checks rows, leaves, tiles, roots and checkpoints of one organisation''s log, or of all that the caller may see, in one snapshot. One row a finding, none when intact. log: organisation; code: wrong_leaf, missing_row, row_without_leaf, wrong_time, wrong_tile, wrong_root, inconsistent_checkpoint, wrong_disposal, weakened_protection, session_without_event, changed_session; record: key of the record, level/index of the tile, or tree size.';
 comment on function batchcortex.verify_report(uuid) is
 'The same check as one JSON document: whether intact, findings by code, per log its counts of rows, leaves, waiting leaves and checkpoints, tree size and root (hex), seconds and rows a second.';
 comment on function batchcortex.request_seal() is 'Behind batchcortex.seal: asks the sealer for a pass and waits for its commit; null when no sealer can be had.';

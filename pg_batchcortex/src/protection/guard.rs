@@ -82,7 +82,6 @@ pub fn migrating<T>(body: impl FnOnce() -> T) -> T {
 }
 
 /// Runs the removal of one table.
-#[allow(dead_code)]
 pub fn while_disposing<T>(table: pg_sys::Oid, body: impl FnOnce() -> T) -> T {
     let _within = Within::enter(&DISPOSING, Some(table));
     body()

@@ -90,6 +90,16 @@ impl Cluster {
         Ok(chown(directory, Some(owner.uid()), Some(owner.gid()))?)
     }
 
+    /// A cluster whose server lives at another time, such as `-2600d`; [`Cluster::resume`] after [`Cluster::stop`] brings it to today.
+    ///
+    /// # Errors
+    /// As for [`Cluster::start`], and when libfaketime is missing.
+    pub fn at_another_time(name: &str, offset: &str) -> Result<Cluster> {
+        let cluster = Cluster::place(name)?;
+        cluster.script_with("cluster", &[], &[("BATCHCORTEX_CLOCK", offset)])?;
+        Ok(cluster)
+    }
+
     fn place(name: &str) -> Result<Cluster> {
         let cluster = Cluster {
             instance: format!("e2e/{name}"),

@@ -1,6 +1,7 @@
 //! One organisation's log: its rows and its leaves side by side, then tiles, root and checkpoints.
 
 use super::Finding;
+use super::disposed::Disposed;
 use super::rows::{Hashed, Rows};
 use super::sources::Source;
 use crate::identity::unscoped::unscoped;
@@ -28,6 +29,8 @@ pub struct Summary {
     leaves: u64,
     /// Leaves whose rows the caller may not read.
     leaves_unread: u64,
+    /// Leaves whose records were disposed of.
+    leaves_disposed: u64,
     waiting: u64,
     tree_size: i64,
     root: Option<String>,
@@ -112,6 +115,7 @@ fn every(sources: &[Source]) -> Vec<Uuid> {
 
 /// Checks one log and adds what it finds.
 pub fn check(org_id: Uuid, sources: &[Source], findings: &mut Vec<Finding>) -> Summary {
+    let disposed = Disposed::read(org_id, sources, findings);
     let mut check = Check {
         log: org_id.to_string(),
         org_id,
@@ -121,6 +125,8 @@ pub fn check(org_id: Uuid, sources: &[Source], findings: &mut Vec<Finding>) -> S
         rows: 0,
         unread: sources.iter().filter(|s| !s.readable).map(|s| s.id).collect(),
         leaves_unread: 0,
+        disposed,
+        leaves_disposed: 0,
     };
     let (organisation, tree_size, root, sealed_at) = check.head();
     let mut streams: HashMap<u32, Rows<'_>> = sources
@@ -163,6 +169,7 @@ pub fn check(org_id: Uuid, sources: &[Source], findings: &mut Vec<Finding>) -> S
         rows: check.rows,
         leaves,
         leaves_unread: check.leaves_unread,
+        leaves_disposed: check.leaves_disposed,
         waiting,
         tree_size,
         root: root.map(hex::encode),
@@ -181,6 +188,8 @@ struct Check<'a> {
     /// Relations whose rows the caller may not read: their leaves count for the tree alone.
     unread: HashSet<u32>,
     leaves_unread: u64,
+    disposed: Disposed,
+    leaves_disposed: u64,
 }
 
 impl Check<'_> {
@@ -368,8 +377,11 @@ impl Check<'_> {
     }
 
     fn leaf(&mut self, record: Record, index: u64, leaf: Hash) {
+        let disposed = self.disposed.covers(record.0, &record.1);
         match self.pairing.take_row(&record) {
+            Some(_) if disposed => self.find_undisposed(record),
             Some(row) => self.compare(record, index, leaf, row, true),
+            None if disposed => self.leaves_disposed += 1,
             None => {
                 if let Some((first, _)) = self.pairing.leaves.insert(record.clone(), (index, leaf)) {
                     self.find_record(
@@ -380,6 +392,11 @@ impl Check<'_> {
                 }
             }
         }
+    }
+
+    fn find_undisposed(&mut self, record: Record) {
+        let detail = "the record was disposed of, and is there".to_owned();
+        self.find_record("wrong_disposal", record, detail);
     }
 
     /// `reported`: false when the row has been named already for its leaf_hash column.
@@ -515,6 +532,10 @@ impl Check<'_> {
             .collect();
         rows.sort_unstable();
         for record in rows {
+            if self.disposed.covers(record.0, &record.1) {
+                self.find_undisposed(record);
+                continue;
+            }
             self.find_record(
                 "row_without_leaf",
                 record,

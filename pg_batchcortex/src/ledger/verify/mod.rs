@@ -2,6 +2,7 @@
 //! checkpoint with the leaves up to its size. One pass over rows and leaves, one snapshot, memory for what is out of step only.
 
 mod capture; // triggers of tracked tables as they should be
+mod disposed; // leaves whose records were disposed of
 mod log; // one organisation's log
 mod protection; // triggers and row security as they should be
 mod rows; // rows of the source tables, as leaves
@@ -58,7 +59,7 @@ fn run(org: Option<Uuid>) -> Verification {
 
 /// Checks the logs that the caller may see, or one of them, in one snapshot. One row a finding, none when all is intact.
 /// code: wrong_leaf, missing_row, row_without_leaf, wrong_time, wrong_tile, wrong_root, inconsistent_checkpoint, weakened_protection,
-/// session_without_event, changed_session.
+/// wrong_disposal, session_without_event, changed_session.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]

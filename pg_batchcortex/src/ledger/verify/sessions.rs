@@ -33,6 +33,10 @@ fn query(token: &str) -> String {
            left join opened o on o.org_id = s.org_id and o.record_id = s.session_id::text
            left join newest n on n.org_id = s.org_id and n.record_id = s.session_id::text
           where ($1 is null or s.org_id = $1)
+            -- The events of a session that ended long ago may have been disposed of; a session that still lives has its own.
+            and not exists (select from batchcortex.partition_disposal d
+                             where d.org_id = s.org_id and d.relation = 'events_log' and s.created_at >= d.recorded_from and s.created_at < d.recorded_to
+                               and s.expires_at < d.recorded_at)
             and (o.record_id is null or o.actor_kind <> 'user' or o.actor_id is distinct from s.user_id or o.user_id is distinct from s.user_id::text
                  or n.actor_kind <> 'user' or n.actor_id is distinct from s.user_id or n.fingerprint is distinct from encode({token}, 'hex')
                  or o.expires_at is null or s.expires_at > o.expires_at)

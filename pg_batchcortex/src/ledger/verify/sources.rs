@@ -29,9 +29,27 @@ pub struct Source {
 }
 
 /// Domain, table and key of the project's own sources.
-const OWN: [(&str, &str, &str); 2] = [
+const OWN: [(&str, &str, &str); 8] = [
     ("event", "batchcortex.events_log", "event_id"),
     ("sample_segment", "batchcortex.sample_segment", "segment_id"),
+    ("retention_policy", "batchcortex.retention_policy", "policy_id"),
+    ("batch_retention", "batchcortex.batch_retention", "retention_id"),
+    ("legal_hold", "batchcortex.legal_hold", "hold_id"),
+    (
+        "legal_hold_release",
+        "batchcortex.legal_hold_release",
+        "release_id",
+    ),
+    (
+        "disposal_proposal",
+        "batchcortex.disposal_proposal",
+        "proposal_id",
+    ),
+    (
+        "partition_disposal",
+        "batchcortex.partition_disposal",
+        "disposal_id",
+    ),
 ];
 
 const REGISTER: &str = "

@@ -13,7 +13,10 @@ const QUERY: &str = "
                (to_regclass('batchcortex.ledger_checkpoint'), 'checkpoint'),
                (to_regclass('batchcortex.ledger_queue'), 'ledger'), (to_regclass('batchcortex.ledger_tile'), 'ledger'),
                (to_regclass('batchcortex.ledger_tree'), 'ledger'), (to_regclass('batchcortex.tracked_table'), 'ledger'),
-               (to_regclass('batchcortex.user_account'), 'account')
+               (to_regclass('batchcortex.user_account'), 'account'),
+               (to_regclass('batchcortex.retention_policy'), 'retention'), (to_regclass('batchcortex.batch_retention'), 'retention'),
+               (to_regclass('batchcortex.legal_hold'), 'retention'), (to_regclass('batchcortex.legal_hold_release'), 'retention'),
+               (to_regclass('batchcortex.disposal_proposal'), 'retention'), (to_regclass('batchcortex.partition_disposal'), 'disposal')
         union select r.relation, 'foreign' from batchcortex.ledger_relation r where not r.hashed
     ), tree as (
         select relid::oid, kind, relid::oid as root from guarded where exists (select from pg_class c where c.oid = relid)
@@ -25,6 +28,12 @@ const QUERY: &str = "
                ('event', 'leaf_stamp', 'event_stamp', 7, 3), ('event', 'leaf_enqueue', 'leaf_enqueue', 5, 3),
                ('segment', 'append_only', 'refuse_change', 27, 0), ('segment', 'append_only_truncate', 'refuse_change', 34, 0),
                ('segment', 'leaf_stamp', 'leaf_stamp', 7, 3), ('segment', 'leaf_enqueue', 'leaf_enqueue', 5, 3),
+               ('retention', 'append_only', 'refuse_change', 27, 0), ('retention', 'append_only_truncate', 'refuse_change', 34, 0),
+               ('retention', 'leaf_stamp', 'leaf_stamp', 7, 3), ('retention', 'leaf_enqueue', 'leaf_enqueue', 5, 3),
+               ('retention', 'by_login', 'record_login', 7, 0),
+               ('disposal', 'append_only', 'refuse_change', 27, 0), ('disposal', 'append_only_truncate', 'refuse_change', 34, 0),
+               ('disposal', 'leaf_stamp', 'leaf_stamp', 7, 3), ('disposal', 'leaf_enqueue', 'leaf_enqueue', 5, 3),
+               ('disposal', 'by_login', 'record_login', 7, 0), ('disposal', 'disposal_only', 'refuse_disposals', 6, 0),
                ('checkpoint', 'append_only', 'refuse_change', 27, 0), ('checkpoint', 'append_only_truncate', 'refuse_change', 34, 0),
                ('checkpoint', 'single_writer', 'refuse_writers', 7, 0), ('checkpoint', 'single_writer_truncate', 'refuse_writers', 34, 0),
                ('ledger', 'single_writer', 'refuse_writers', 31, 0), ('ledger', 'single_writer_truncate', 'refuse_writers', 34, 0),
