@@ -20,18 +20,6 @@ $$;
 comment on function batchcortex.record_login() is
 'BEFORE INSERT trigger of the tables of retention: sets recorded_by to the person bound to the transaction, else to the login that the server authenticated, and login_oid to that login.';
 
-create function batchcortex.require_reason(reason text) returns void
-language plpgsql immutable parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if nullif(btrim(reason), '') is null or length(reason) > 4000 then
-        raise exception 'a reason of 1 to 4,000 characters is needed' using errcode = 'BC422';
-    end if;
-end
-$$;
-comment on function batchcortex.require_reason(text) is 'Raises BC422 unless a reason is given.';
-
 create function batchcortex.retention_periods() returns table (record_class text, relation text, months integer, days integer)
 language sql stable
 set search_path = pg_catalog, pg_temp
