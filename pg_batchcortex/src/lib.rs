@@ -20,7 +20,7 @@ mod telemetry; // messages of devices
 pgrx::pg_module_magic!(name, version);
 
 /// The files below once more, as text: verification compares what stands in the catalog with them.
-pub(crate) const SQL_FUNCTIONS: [&str; 20] = [
+pub(crate) const SQL_FUNCTIONS: [&str; 21] = [
     include_str!("../../sql/functions/access.sql"),
     include_str!("../../sql/functions/isolation.sql"),
     include_str!("../../sql/functions/identity.sql"),
@@ -41,6 +41,7 @@ pub(crate) const SQL_FUNCTIONS: [&str; 20] = [
     include_str!("../../sql/functions/migration.sql"),
     include_str!("../../sql/functions/protection.sql"),
     include_str!("../../sql/functions/retention.sql"),
+    include_str!("../../sql/functions/soft_deletion.sql"),
 ];
 
 /// Runs when PostgreSQL loads the library: in the postmaster when it is preloaded, else in a session.
@@ -224,5 +225,10 @@ pgrx::extension_sql_file!(
         retention::leaves::leaves_between,
         retention::login::login_oid
     ]
+);
+pgrx::extension_sql_file!(
+    "../../sql/functions/soft_deletion.sql",
+    name = "soft_deletion",
+    requires = ["protection", "refuse_delete"]
 );
 pgrx::extension_sql_file!("../../sql/functions/finalize.sql", name = "finalize", finalize);

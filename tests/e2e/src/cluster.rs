@@ -229,11 +229,24 @@ impl Cluster {
         self.superuser_of("batchcortex").await
     }
 
+    /// A connection by another login that the server lets in, over the same socket.
+    ///
+    /// # Errors
+    /// When the server does not answer, or there is no such login.
+    pub async fn login(&self, name: &str) -> Result<Client> {
+        let mut config = self.socket("batchcortex")?;
+        self.connect(config.user(name).to_owned()).await
+    }
+
     /// A connection as superuser to another database.
     ///
     /// # Errors
     /// When the server does not answer.
     pub async fn superuser_of(&self, database: &str) -> Result<Client> {
+        self.connect(self.socket(database)?).await
+    }
+
+    fn socket(&self, database: &str) -> Result<tokio_postgres::Config> {
         let env = self.env()?;
         let setting = |name: &str| {
             env.get(name)
@@ -246,7 +259,7 @@ impl Cluster {
             .port(setting("PGPORT")?.parse()?)
             .dbname(database)
             .user(setting("PGUSER")?);
-        self.connect(config).await
+        Ok(config)
     }
 
     /// A connection as the API's login, as a stolen API process would have it.

@@ -70,6 +70,12 @@ const QUERY: &str = "
        and not exists (select from expected e where e.kind = t.kind and e.name = a.tgname and e.function = a.proname and a.own)
        and not (t.kind = 'foreign' and not a.own and (a.tgtype & 66 = 0 or a.tgname = any (r.known_triggers)))
        and not (a.own and a.proname like 'capture%')
+       and not (t.kind = 'foreign' and a.own and a.proname = 'tombstone_stamp')
+    union all
+    select k.confrelid::regclass::text, 'keep_rows', 'rows can be deleted without a tombstone: the trigger is missing or not enabled in every replication role'
+      from actual a join pg_constraint k on k.conrelid = a.tgrelid and k.conname = 'tombstone_of' and k.contype = 'f'
+     where a.own and a.proname = 'tombstone_stamp'
+       and not exists (select from actual d where d.tgrelid = k.confrelid and d.own and d.proname = 'refuse_delete' and d.tgenabled = 'A' and d.tgtype = 42 and d.tgqual is null)
     union all
     select c.oid::regclass::text, r.rulename, 'a rule could divert what is written'
       from pg_rewrite r join pg_class c on c.oid = r.ev_class

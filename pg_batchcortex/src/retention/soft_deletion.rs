@@ -1,0 +1,41 @@
+//! Soft deletion: rows leave a table by a tombstone with a reason, never by DELETE.
+
+use crate::error::{self, Refusal};
+use pgrx::pg_sys;
+use std::ffi::CStr;
+
+/// BEFORE DELETE and TRUNCATE (statement): refuses, always.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn refuse_delete(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: context is null or a node; trigger data name an open relation, whose name is NUL-terminated.
+    unsafe {
+        error::raising(|| {
+            let data = (*fcinfo).context.cast::<pg_sys::TriggerData>();
+            if data.is_null() || (*data).type_ != pg_sys::NodeTag::T_TriggerData {
+                return Err(Refusal::new("39P01", "refuse_delete is a trigger function"));
+            }
+            let delete = (*data).tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_DELETE;
+            let form = &*(*(*data).tg_relation).rd_rel;
+            Err(Refusal::new(
+                error::APPEND_ONLY,
+                format!(
+                    "{} refused: rows of {} are deleted by a tombstone",
+                    if delete { "DELETE" } else { "TRUNCATE" },
+                    CStr::from_ptr(form.relname.data.as_ptr()).to_string_lossy()
+                ),
+            )
+            .hint("batchcortex.soft_delete(table, key, reason)"))
+        })
+    }
+}
+
+crate::function_info!(pg_finfo_refuse_delete);
+
+pgrx::extension_sql!(
+    r"
+create function batchcortex.refuse_delete() returns trigger language c as 'MODULE_PATHNAME', 'refuse_delete';
+comment on function batchcortex.refuse_delete() is 'BEFORE DELETE or TRUNCATE trigger (statement) of a soft-deletable table: refuses with SQLSTATE BC001.';
+",
+    name = "refuse_delete",
+    requires = ["triggers"]
+);
