@@ -276,7 +276,9 @@ begin
         return;
     end if;
     if not exists (select from batchcortex.disposal_proposal p
-                    where p.partition = disposal_refusal.partition::text and p.login_oid <> login and p.recorded_at > clock_timestamp() - interval '30 days') then
+                    where p.partition = disposal_refusal.partition::text
+                      -- By name too: a restore into another cluster gives logins other oids.
+                      and p.login_oid <> login and p.recorded_by <> pg_get_userbyid(login::oid) and p.recorded_at > clock_timestamp() - interval '30 days') then
         return query select 'BC403', 'a disposal takes two people: whoever proposed it cannot approve it';
         return;
     end if;
@@ -343,7 +345,8 @@ declare
 begin
     select s.* into span from batchcortex.partition_span(partition) s;
     select p.* into proposal from batchcortex.disposal_proposal p
-     where p.partition = name and p.login_oid <> batchcortex.login_oid() and p.recorded_at > clock_timestamp() - interval '30 days' order by p.recorded_at desc limit 1;
+     where p.partition = name and p.login_oid <> batchcortex.login_oid() and p.recorded_by <> pg_get_userbyid(batchcortex.login_oid()::oid)
+       and p.recorded_at > clock_timestamp() - interval '30 days' order by p.recorded_at desc limit 1;
     if span.relation = 'events_log' then
         -- verify() compares the protected tables with these events: they are told anew.
         for went in execute format('select e.event_id, e.record_id, e.after, e.recorded_at from %s e

@@ -12,7 +12,8 @@ pub unsafe extern "C-unwind" fn dispose(fcinfo: pg_sys::FunctionCallInfo) -> pg_
     // SAFETY: declared strict, with one argument of type regclass.
     unsafe {
         error::raising(|| {
-            let partition = (&(*fcinfo).args.as_slice(1))[0].value;
+            let arguments = (*fcinfo).args.as_slice(1);
+            let partition = arguments[0].value;
             pg_sys::PreventCommandIfReadOnly(c"dispose()".as_ptr());
             remove(pg_sys::Oid::from(partition.value() as u32)).map(pg_sys::Datum::from)
         })
