@@ -4,6 +4,7 @@
 \set SHOW_CONTEXT never
 set client_min_messages = warning;
 create schema "Regress Soft";
+drop role if exists regress_soft;
 create role regress_soft;
 create table "Regress Soft"."Order" (id integer, line text, amount numeric not null, primary key (line, id));
 alter table "Regress Soft"."Order" owner to regress_soft;
