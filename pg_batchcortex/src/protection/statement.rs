@@ -353,7 +353,7 @@ unsafe fn create_trigger(statement: &pg_sys::CreateTrigStmt) -> Result<bool, Ref
     }
 }
 
-/// The triggers that make rows leaves, under their own names: a restore makes them in the order of the alphabet, after those that make
+/// The triggers that stamp rows and make them leaves, under their own names: a restore makes them in the order of the alphabet, after those that make
 /// the table append-only. Where one stands already PostgreSQL refuses a second of its name.
 unsafe fn stamps_leaves(statement: &pg_sys::CreateTrigStmt, function: pg_sys::Oid) -> bool {
     // SAFETY: the trigger's name is NUL-terminated; the function exists, so that its name is too.
@@ -366,6 +366,8 @@ unsafe fn stamps_leaves(statement: &pg_sys::CreateTrigStmt, function: pg_sys::Oi
     match name.to_bytes() {
         b"leaf_enqueue" => function == c"leaf_enqueue",
         b"leaf_stamp" => function == c"leaf_stamp" || function == c"event_stamp",
+        b"by_login" => function == c"record_login",
+        b"disposal_only" => function == c"refuse_disposals",
         _ => false,
     }
 }
