@@ -159,7 +159,8 @@ pub fn sealer() -> Option<(i32, u64)> {
         .share()
         .slots
         .iter()
-        .find(|slot| slot.database == database() && slot.sealer != 0)
+        // SAFETY: signal 0 only asks whether the process exists.
+        .find(|slot| slot.database == database() && slot.sealer != 0 && unsafe { kill(slot.sealer, 0) } == 0)
         .map(|slot| (slot.sealer, slot.leaves))
 }
 
@@ -216,6 +217,10 @@ pub extern "C-unwind" fn batchcortex_launcher(_argument: pg_sys::Datum) {
         }
         forget_dead();
     }
+    // An end with 0 would be for good: somebody with pg_terminate_backend could stop all sealing. The postmaster starts it again, unless
+    // it is shutting down itself.
+    // SAFETY: ends this process as PostgreSQL does it.
+    unsafe { pg_sys::proc_exit(1) };
 }
 
 /// Databases whose sealer is to be started now. Those that were dropped are forgotten.

@@ -38,7 +38,17 @@ pub unsafe fn check(
                     .as_ref()
                     .map_or(0, |drop| drop.dropflags as u32);
                 // What PostgreSQL drops on its own account: the old half of a rewritten table, say.
-                if flags & pg_sys::PERFORM_DELETION_INTERNAL != 0 || !mark::any() {
+                if flags & pg_sys::PERFORM_DELETION_INTERNAL != 0 {
+                    // A table with triggers of the project is none of these: DISCARD TEMP drops what depends on a temporary type.
+                    let table = class == pg_sys::RelationRelationId && column == 0;
+                    return match mark::of(object) {
+                        Some(mark) if table && mark != Mark::House && mark::any() => {
+                            dropped(class, object, column)
+                        }
+                        _ => Ok(()),
+                    };
+                }
+                if !mark::any() {
                     return Ok(());
                 }
                 dropped(class, object, column)

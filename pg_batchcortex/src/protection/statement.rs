@@ -34,6 +34,10 @@ pub unsafe fn concerns(statement: *mut pg_sys::Node) -> bool {
                 | Tag::T_DropRoleStmt
                 | Tag::T_GrantRoleStmt
                 | Tag::T_RenameStmt
+                | Tag::T_IndexStmt
+                | Tag::T_AlterObjectSchemaStmt
+                | Tag::T_DefineStmt
+                | Tag::T_CreateExtensionStmt
         )
 }
 
@@ -73,8 +77,46 @@ pub unsafe fn check(statement: *mut pg_sys::Node) -> Result<bool, Refusal> {
                 }
             }
             Tag::T_CreateStmt => inherit(&*statement.cast()),
+            Tag::T_AlterObjectSchemaStmt => {
+                let kind = (*statement.cast::<pg_sys::AlterObjectSchemaStmt>()).objectType;
+                if kind == pg_sys::ObjectType::OBJECT_OPERATOR && !pg_sys::creating_extension {
+                    return Err(guarded(
+                        "ALTER OPERATOR refused: the checks of this database's records call operators"
+                            .to_owned(),
+                    ));
+                }
+                Ok(false)
+            }
+            Tag::T_IndexStmt => create_index(&*statement.cast()),
+            Tag::T_CreateExtensionStmt => {
+                if CStr::from_ptr((*statement.cast::<pg_sys::CreateExtensionStmt>()).extname) == c"pg_surgery"
+                {
+                    return Err(surgery());
+                }
+                Ok(false)
+            }
+            Tag::T_DefineStmt => {
+                let define = &*statement.cast::<pg_sys::DefineStmt>();
+                if define.kind == pg_sys::ObjectType::OBJECT_OPERATOR
+                    && is_catalog_schema(creation_schema(define.defnames))
+                {
+                    return Err(guarded(
+                        "CREATE OPERATOR refused in pg_catalog: verification calls what is there".to_owned(),
+                    ));
+                }
+                Ok(false)
+            }
             Tag::T_CreateFunctionStmt => {
-                let names = (*statement.cast::<pg_sys::CreateFunctionStmt>()).funcname;
+                let function = &*statement.cast::<pg_sys::CreateFunctionStmt>();
+                let names = function.funcname;
+                if takes_surgery(function) {
+                    return Err(surgery());
+                }
+                if is_catalog_schema(creation_schema(names)) {
+                    return Err(guarded(
+                        "CREATE FUNCTION refused in pg_catalog: verification calls what is there".to_owned(),
+                    ));
+                }
                 if !guard::own_script() && mark::is_own_schema(creation_schema(names)) {
                     return Err(guarded(
                         "CREATE FUNCTION refused in the schemas of BatchCortex".to_owned(),
@@ -239,7 +281,6 @@ unsafe fn harm(mark: Mark, table: pg_sys::Oid, command: &pg_sys::AlterTableCmd) 
         | Alter::AT_SetCompression
         | Alter::AT_SetNotNull
         | Alter::AT_AddIndex
-        | Alter::AT_AddConstraint
         | Alter::AT_ValidateConstraint
         | Alter::AT_AddIndexConstraint
         | Alter::AT_ClusterOn
@@ -250,6 +291,19 @@ unsafe fn harm(mark: Mark, table: pg_sys::Oid, command: &pg_sys::AlterTableCmd) 
         | Alter::AT_ResetRelOptions
         | Alter::AT_ReplicaIdentity
         | Alter::AT_ForceRowSecurity => return None,
+        // What it computes would run in the sealer, and in whatever else writes the project's tables.
+        // SAFETY: the definition of the constraint.
+        Alter::AT_AddConstraint => unsafe {
+            let constraint = &*command.def.cast::<pg_sys::Constraint>();
+            let computes = matches!(
+                constraint.contype,
+                pg_sys::ConstrType::CONSTR_CHECK | pg_sys::ConstrType::CONSTR_EXCLUSION
+            );
+            if !computes || pg_sys::get_rel_namespace(table) != mark::schema() {
+                return None;
+            }
+            "ADD CONSTRAINT that computes"
+        },
         // Rows of a table of somebody's own could be hidden so.
         Alter::AT_EnableRowSecurity if mark != Mark::Protected => return None,
         // SAFETY: the catalog row of a relation that exists.
@@ -265,10 +319,12 @@ unsafe fn harm(mark: Mark, table: pg_sys::Oid, command: &pg_sys::AlterTableCmd) 
                 && column.identity == 0
                 && column.generated == 0
                 && only_null(column.constraints)
+                && pg_sys::typenameTypeId(std::ptr::null_mut(), column.typeName).to_u32()
+                    < pg_sys::FirstNormalObjectId
             {
                 return None;
             }
-            "ADD COLUMN with a value for rows that are there"
+            "ADD COLUMN with a value for rows that are there, or of a type that is not PostgreSQL's,"
         },
         Alter::AT_AttachPartition => {
             // SAFETY: the definition of the partition.
@@ -381,6 +437,58 @@ unsafe fn replaces_own(statement: &pg_sys::CreateTrigStmt, table: pg_sys::Oid) -
     statement.replace
         && super::catalog::trigger(trigger)
             .is_some_and(|trigger| mark::trigger(trigger.function, mark::schema()).is_some())
+}
+
+/// An index computes its expressions and calls its operator classes in whoever writes the table: on the tables that the sealer writes, and on
+/// those of records, nothing but columns.
+unsafe fn create_index(statement: &pg_sys::IndexStmt) -> Result<bool, Refusal> {
+    // SAFETY: the statement is the parser's.
+    unsafe {
+        let table = relation(statement.relation);
+        let own = table != pg_sys::InvalidOid && pg_sys::get_rel_namespace(table) == mark::schema();
+        if !own || mark::of(table).is_none_or(|mark| mark < Mark::Ledger) {
+            return Ok(false);
+        }
+        let computes = elements(statement.indexParams)
+            .any(|column: *mut pg_sys::IndexElem| !(*column).expr.is_null() || !(*column).opclass.is_null());
+        let tests =
+            !statement.whereClause.is_null() && (*statement.whereClause).type_ != pg_sys::NodeTag::T_NullTest;
+        if computes || tests || !statement.excludeOpNames.is_null() {
+            return Err(structure("CREATE INDEX that computes", table));
+        }
+    }
+    Ok(false)
+}
+
+/// Whether something is made in pg_catalog, and not by an extension.
+unsafe fn is_catalog_schema(schema: pg_sys::Oid) -> bool {
+    // SAFETY: a plain global of the process.
+    schema == pg_sys::Oid::from_u32(11) && !unsafe { pg_sys::creating_extension }
+}
+
+/// Whether a function in C is one of pg_surgery's, under whichever name: an index calls its functions without asking.
+unsafe fn takes_surgery(statement: &pg_sys::CreateFunctionStmt) -> bool {
+    // SAFETY: the parser's options: AS holds a list of strings, the library first.
+    unsafe {
+        elements(statement.options).any(|option: *mut pg_sys::DefElem| {
+            if CStr::from_ptr((*option).defname) != c"as" || (*option).arg.is_null() {
+                return false;
+            }
+            elements((*option).arg.cast())
+                .take(1)
+                .any(|text: *mut pg_sys::String| {
+                    let library = CStr::from_ptr((*text).sval).to_string_lossy();
+                    library
+                        .rsplit('/')
+                        .next()
+                        .is_some_and(|name| name.starts_with("pg_surgery"))
+                })
+        })
+    }
+}
+
+fn surgery() -> Refusal {
+    guarded("pg_surgery refused: this database keeps records".to_owned())
 }
 
 /// A table that inherits from a protected one would show rows in it that are nobody's record; a partition keeps its triggers.

@@ -167,7 +167,6 @@ async fn files_changed_while_the_server_is_stopped_are_found() -> Result<()> {
 async fn what_was_done_while_the_library_was_unloaded_is_found() -> Result<()> {
     let works = Works::found(Cluster::start("unloaded")?).await?;
     let database = works.cluster.superuser().await?;
-    database.batch_execute("create extension pg_surgery").await?;
     let row = database
         .query_one(
             "select event_id::text, tableoid::regclass::text, ctid::text from batchcortex.events_log where reason = 'as planned 17'",
@@ -177,7 +176,7 @@ async fn what_was_done_while_the_library_was_unloaded_is_found() -> Result<()> {
     let (killed, partition, place): (String, String, String) = (row.get(0), row.get(1), row.get(2));
     let surgery = format!("select heap_force_kill('{partition}'::regclass, array['{place}'::tid])");
     let refused = database
-        .batch_execute(&surgery)
+        .batch_execute("create extension pg_surgery")
         .await
         .err()
         .context("pg_surgery is not refused")?;
@@ -216,6 +215,7 @@ async fn what_was_done_while_the_library_was_unloaded_is_found() -> Result<()> {
         refused.code().is_some_and(|code| code.code() == "BC001"),
         "{refused:?}"
     );
+    database.batch_execute("create extension pg_surgery").await?;
     database.batch_execute(&surgery).await?;
     database
         .batch_execute(&format!(

@@ -154,6 +154,14 @@ insert into attack (kind, statements, no_effect) values
 ('catalog table', 'set local allow_system_table_mods = on; alter table pg_catalog.pg_trigger rename to other', null),
 ('pages', 'create extension pg_surgery; select heap_force_kill(''regress_attack."Batch Record"'', array[''(0,1)'']::tid[])', null),
 ('pages', 'create extension pg_surgery; create function regress_attack.k(regclass, tid[]) returns void language c as ''pg_surgery'', ''heap_force_kill''; select regress_attack.k(''regress_attack."Batch Record"'', array[''(0,1)'']::tid[])', null),
+('pages through an index', 'create function regress_attack.k(oid, tid[]) returns integer language c as ''$libdir/pg_surgery'', ''heap_force_kill''', null),
+('code in the sealer', 'alter table batchcortex.ledger_tile add constraint c check (width > 0)', null),
+('code in the sealer', 'create index on batchcortex.ledger_queue (length(entry))', null),
+('code in the register', 'alter table batchcortex.tracked_table add constraint c check (relation is not null)', null),
+('operator of PostgreSQL', 'alter operator pg_catalog.> (timestamptz, timestamptz) set schema regress_attack', null),
+('operator in pg_catalog', 'create operator pg_catalog.= (leftarg = regclass, rightarg = regclass, function = oideq)', null),
+('function in pg_catalog', 'create function pg_catalog.own() returns integer language sql as ''select 1''', null),
+('temporary type', 'create type pg_temp.ct as (id integer, lot text); create table regress_attack.tracked (id integer primary key, lot text); select batchcortex.track(''regress_attack.tracked''); alter table regress_attack.tracked of pg_temp.ct; drop type pg_temp.ct cascade', null),
 ('identity of somebody', 'select set_config(''batchcortex.identity'', ''x'', false)', null),
 ('broken glass', 'set batchcortex.break_glass = ''x''', null);
 update attack set statements = replace(replace(statements, '@org', :'org'), '@part', 'batchcortex.events_log_' || to_char(now() at time zone 'UTC', 'YYYY_MM'));
