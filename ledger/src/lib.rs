@@ -11,12 +11,14 @@
 //! | [`tile`] | the tree as 256-wide tiles | C2SP tlog-tiles |
 //! | [`note`] | text signed by keys with names | C2SP signed-note |
 //! | [`checkpoint`] | the signed state of a log | C2SP tlog-checkpoint |
+//! | [`global`] | the two levels of logs: origins, texts of checkpoints, incarnations | `docs/format.md` |
 //! | [`cosignature`] | what a witness adds to a checkpoint | C2SP tlog-cosignature |
 //! | [`tlog_proof`] | a record's proof in one text | C2SP tlog-proof |
 //! | [`request_signature`] | requests that a device signs | RFC 9421, RFC 9530 |
 
 pub mod checkpoint;
 pub mod cosignature;
+pub mod global;
 pub mod hash;
 pub mod merkle;
 pub mod note;
