@@ -13,11 +13,13 @@
 mod error;
 mod key;
 mod open;
+mod secret;
 mod sign;
 
 pub use error::NoteError;
 pub use key::{KeyId, SignatureType, VerifierKey};
 pub use open::Verified;
+pub use secret::PrivateKey;
 pub use sign::Signer;
 
 use std::fmt;

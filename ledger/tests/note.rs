@@ -1,7 +1,7 @@
 //! Signed notes: the specification's example, strict parsing, and every flipped bit.
 
 use batchcortex_ledger::note::{
-    MAX_SIGNATURES, NoteError, NoteSignature, SignatureType, SignedNote, Signer, VerifierKey,
+    MAX_SIGNATURES, NoteError, NoteSignature, PrivateKey, SignatureType, SignedNote, Signer, VerifierKey,
 };
 use proptest::prelude::*;
 
@@ -239,5 +239,41 @@ proptest! {
     fn no_bytes_make_the_parsers_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in ".{0,80}") {
         let _ = SignedNote::parse(&bytes);
         let _ = text.parse::<VerifierKey>();
+    }
+}
+
+/// The example of Go's sumdb/note.
+const PRIVATE: &str = "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz";
+const PUBLIC: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+
+#[test]
+fn a_private_key_has_one_text_and_its_public_half() {
+    let key: PrivateKey = PRIVATE.parse().unwrap();
+    assert_eq!(key.verifier().to_string(), PUBLIC);
+    assert_eq!(key.to_text().as_str(), PRIVATE);
+    assert!(key.cosigner().is_none());
+    let signer = key.signer().unwrap();
+    let mut note = SignedNote::new("text\n").unwrap();
+    note.add(signer.sign(&note));
+    assert!(note.verify(&[PUBLIC.parse().unwrap()]).is_ok());
+
+    let witness = PrivateKey::new("w.example", SignatureType::CosignatureV1, &[7; 32]).unwrap();
+    let again: PrivateKey = witness.to_text().parse().unwrap();
+    assert_eq!(again.verifier(), witness.verifier());
+    assert!(again.signer().is_none());
+    assert_eq!(again.cosigner().unwrap().verifier(), witness.verifier());
+    assert!(!format!("{witness:?} {key:?}").contains("AYEKFALV"));
+}
+
+proptest! {
+    #[test]
+    fn damaged_private_keys_are_refused_without_repeating_them(at in 0..PRIVATE.len(), byte in 0x21u8..0x7f) {
+        let mut bytes = PRIVATE.as_bytes().to_vec();
+        bytes[at] = byte;
+        let text = String::from_utf8(bytes).unwrap();
+        match text.parse::<PrivateKey>() {
+            Ok(key) => prop_assert!(text == PRIVATE && key.to_text().as_str() == PRIVATE),
+            Err(error) => prop_assert!(!error.to_string().contains("EKFALVFGyNhPJEMzD1")),
+        }
     }
 }

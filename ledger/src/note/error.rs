@@ -26,8 +26,11 @@ pub enum NoteError {
     /// A verifier key is not `name+hash+base64`.
     #[error("a verifier key must be <name>+<8 hex digits>+<base64 of the type and 32 bytes>")]
     VerifierKey,
-    /// A verifier key's hash is not that of its name, type and key.
-    #[error("the verifier key says id {found}, its name and key have {expected}")]
+    /// A private key is not `PRIVATE+KEY+name+hash+base64`. What it holds is not repeated.
+    #[error("a private key must be PRIVATE+KEY+<name>+<8 hex digits>+<base64 of the type and 32 bytes>")]
+    PrivateKey,
+    /// A key's hash is not that of its name, type and key.
+    #[error("the key says id {found}, its name, type and bytes have {expected}")]
     KeyId {
         /// The id computed from the name, type and key.
         expected: KeyId,

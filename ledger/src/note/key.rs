@@ -111,11 +111,7 @@ impl FromStr for VerifierKey {
             .decode(encoded)
             .map_err(|_| NoteError::VerifierKey)?;
         let (signature_type, public) = decoded.split_first().ok_or(NoteError::VerifierKey)?;
-        let signature_type = match signature_type {
-            0x01 => SignatureType::Ed25519,
-            0x04 => SignatureType::CosignatureV1,
-            other => return Err(NoteError::SignatureType(*other)),
-        };
+        let signature_type = parse_type(*signature_type)?;
         let public = public.try_into().map_err(|_| NoteError::VerifierKey)?;
         let key = VerifierKey::new(name, signature_type, public)?;
         if key.id != found {
@@ -128,8 +124,17 @@ impl FromStr for VerifierKey {
     }
 }
 
+/// The type of a key by its byte.
+pub(super) fn parse_type(byte: u8) -> Result<SignatureType, NoteError> {
+    match byte {
+        0x01 => Ok(SignatureType::Ed25519),
+        0x04 => Ok(SignatureType::CosignatureV1),
+        other => Err(NoteError::SignatureType(other)),
+    }
+}
+
 /// Eight lower-case hex digits.
-fn parse_id(text: &str) -> Option<KeyId> {
+pub(super) fn parse_id(text: &str) -> Option<KeyId> {
     let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     if text.len() != 8 || !text.bytes().all(digit) {
         return None;
