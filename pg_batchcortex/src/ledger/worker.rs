@@ -391,12 +391,15 @@ pub extern "C-unwind" fn batchcortex_sealer(argument: pg_sys::Datum) {
             // SAFETY: the handler has set the flag in the main loop of a background worker.
             unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
         }
-        let wanted = BOARD
+        let (wanted, done) = BOARD
             .share()
             .slots
             .iter()
             .find(|s| s.database == database)
-            .map_or(0, |s| s.wanted);
+            .map_or((0, 0), |s| (s.wanted, s.done));
+        if wanted > done {
+            seal::retry_damaged();
+        }
         while seal_once(database) as i64 == seal::MOST {}
         if let Some(slot) = BOARD
             .exclusive()

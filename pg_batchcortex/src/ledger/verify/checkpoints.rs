@@ -171,10 +171,6 @@ impl<'a> Checkpoints<'a> {
 
     /// Those beyond the leaves, and the head's signed note.
     pub fn rest(mut self, check: &mut Check<'_>, leaves: u64, note: Option<&str>) -> Tally {
-        if leaves > 0 && self.last.as_ref().is_none_or(|last| last.size as u64 != leaves) {
-            let detail = format!("no checkpoint says the tree's size of {leaves} leaves");
-            check.find("inconsistent_checkpoint", RELATION, leaves.to_string(), detail);
-        }
         if let Some(checkpoint) = self
             .last
             .as_ref()
@@ -197,7 +193,9 @@ impl<'a> Checkpoints<'a> {
                 );
             }
         }
+        let mut covered = leaves == 0 || self.last.as_ref().is_some_and(|last| last.size as u64 == leaves);
         while let Some(stated) = self.next_up_to(u64::MAX) {
+            covered = true;
             let detail = format!(
                 "the checkpoint is of {} leaves, the tiles hold {leaves}",
                 stated.size
@@ -208,6 +206,10 @@ impl<'a> Checkpoints<'a> {
                 stated.size.to_string(),
                 detail,
             );
+        }
+        if !covered {
+            let detail = format!("no checkpoint says the tree's size of {leaves} leaves");
+            check.find("inconsistent_checkpoint", RELATION, leaves.to_string(), detail);
         }
         self.scan.close();
         self.tally
