@@ -108,12 +108,12 @@ fn global_log(global: &GlobalCheckpoint, index: u64, text: &mut String) -> std::
 
 fn keys(what: &str, keys: &[Verified], text: &mut String) -> std::fmt::Result {
     if keys.is_empty() {
-        return writeln!(text, "{:<12}nobody whose key was given", format!("{what}:"));
+        return writeln!(text, "{:<13}nobody whose key was given", format!("{what}:"));
     }
     for key in keys {
         write!(
             text,
-            "{:<12}{}+{}",
+            "{:<13}{}+{}",
             format!("{what}:"),
             key.name.escape_debug(),
             key.key_id
