@@ -6,6 +6,8 @@ use pgrx::pg_sys;
 pub const POLICY: pg_sys::Oid = pg_sys::Oid::from_u32(3256);
 /// pg_rewrite.
 pub const RULE: pg_sys::Oid = pg_sys::Oid::from_u32(2618);
+/// pg_inherits.
+pub const INHERITS: pg_sys::Oid = pg_sys::Oid::from_u32(2611);
 /// pg_constraint.
 pub const CONSTRAINT: pg_sys::Oid = pg_sys::Oid::from_u32(2606);
 
@@ -93,6 +95,40 @@ pub fn is_below(table: pg_sys::Oid, above: pg_sys::Oid) -> bool {
         let ancestors = pg_sys::ffi::pg_guard_ffi_boundary(|| get_partition_ancestors(table));
         super::plan::cells(ancestors).any(|cell| cell.oid_value == above)
     }
+}
+
+/// Tables and views of a schema.
+pub fn relations(schema: pg_sys::Oid) -> impl Iterator<Item = pg_sys::Oid> {
+    let mut found = Vec::new();
+    // SAFETY: a scan of a catalog under its own snapshot, closed below or by the abort of the transaction.
+    unsafe {
+        let catalog = pg_sys::table_open(pg_sys::RelationRelationId, pg_sys::AccessShareLock as i32);
+        let scan = pg_sys::systable_beginscan(
+            catalog,
+            pg_sys::InvalidOid,
+            false,
+            std::ptr::null_mut(),
+            0,
+            std::ptr::null_mut(),
+        );
+        loop {
+            let tuple = pg_sys::systable_getnext(scan);
+            if tuple.is_null() {
+                break;
+            }
+            let header = (*tuple).t_data;
+            let row = &*header
+                .cast::<u8>()
+                .add(usize::from((*header).t_hoff))
+                .cast::<pg_sys::FormData_pg_class>();
+            if row.relnamespace == schema && matches!(row.relkind as u8, b'r' | b'p' | b'v' | b'm') {
+                found.push(row.oid);
+            }
+        }
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(catalog, pg_sys::AccessShareLock as i32);
+    }
+    found.into_iter()
 }
 
 /// Library and language of a C function: the file that it is loaded from, none for functions in other languages.

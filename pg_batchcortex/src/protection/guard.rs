@@ -3,7 +3,8 @@
 //! Every hook keeps the one that was there before and calls it. An error passes through as PostgreSQL raised it, with its own
 //! SQLSTATE: the hooks hold nothing that would have to be dropped.
 
-use super::{break_glass, mark, object, plan, statement};
+use super::alteration::{self, Source};
+use super::{break_glass, database, mark, object, plan, statement};
 use crate::error;
 use pgrx::pg_sys;
 use std::cell::Cell;
@@ -141,13 +142,19 @@ unsafe extern "C-unwind" fn utility(
     // SAFETY: called with a utility statement about to run; an error that leaves HARMLESS set is undone by the next statement.
     unsafe {
         let statement = (*plan).utilityStmt;
-        let outer = context != pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL && HARMLESS.get();
+        let nested = context != pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL;
+        let outer = (nested && HARMLESS.get(), alteration::enter(plan.addr(), nested));
+        let source = Source::of(&*plan, text);
         HARMLESS.set(false);
         // A transaction may have failed: then only its end is let through, and no catalog may be read.
-        let asked = statement::concerns(statement) && pg_sys::IsTransactionState() && holds();
+        let asked = !statement.is_null()
+            && (statement::concerns(statement) || database::concerns(statement))
+            && pg_sys::IsTransactionState()
+            && holds();
         if asked {
             error::raising(|| {
-                let harmless = mark::any() && statement::check(statement)?;
+                let harmless = database::concerns(statement) && database::check(statement)?
+                    || mark::any() && statement::check(statement, &source)?;
                 HARMLESS.set(harmless);
                 Ok(pg_sys::Datum::from(0usize))
             });
@@ -186,15 +193,17 @@ unsafe extern "C-unwind" fn utility(
                 completion,
             ),
         }
-        if asked {
+        if asked || alteration::is_noted() {
             error::raising(|| {
                 if mark::any() {
                     statement::after(statement);
+                    alteration::record_noted(&source);
                 }
                 Ok(pg_sys::Datum::from(0usize))
             });
         }
-        HARMLESS.set(outer);
+        HARMLESS.set(outer.0);
+        alteration::leave(outer.1);
     }
 }
 
