@@ -182,6 +182,7 @@ pgrx::extension_sql_file!(
         ledger::proof::verify_consistency,
         ledger::verify::verify,
         ledger::verify::verify_report,
+        ledger::verify::verify_since,
         ledger::worker::request_seal,
         ledger::worker::damaged_logs,
         ledger::lookup::leaf_of,

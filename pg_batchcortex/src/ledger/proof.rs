@@ -1,11 +1,17 @@
 //! Inclusion and consistency proofs (RFC 6962 §2.1.1, §2.1.2), made from the stored tiles and checked without them.
 
 use batchcortex_ledger::hash::Hash;
-use batchcortex_ledger::merkle;
+use batchcortex_ledger::merkle::{self, CompactRange};
 use batchcortex_ledger::tile::{self, TileSource, Tiles};
 use pgrx::datum::{Array, Uuid};
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
+
+/// The compact range of the first `size` leaves of a log; none when the stored tree is smaller or damaged.
+pub fn stored_range(org_id: Uuid, size: u64) -> Option<CompactRange> {
+    let source = StoredTiles::reaching(org_id, i64::try_from(size).ok()?)?;
+    merkle::range_at(&Tiles::new(&source, size), size).ok()
+}
 
 /// The tiles of one organisation, as the caller may see them.
 struct StoredTiles {

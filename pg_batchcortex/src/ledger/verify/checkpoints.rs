@@ -83,10 +83,10 @@ pub struct Checkpoints<'a> {
 }
 
 impl<'a> Checkpoints<'a> {
-    /// Opens them.
-    pub fn open(org_id: Uuid, lives: &'a Lives) -> Self {
+    /// Opens those of more than `after` leaves.
+    pub fn open(org_id: Uuid, after: u64, lives: &'a Lives) -> Self {
         let query = format!(
-            "select {} from {RELATION} where org_id = $1 order by tree_size",
+            "select {} from {RELATION} where org_id = $1 and tree_size > {after} order by tree_size",
             Stated::COLUMNS
         );
         Checkpoints {
