@@ -11,7 +11,7 @@ use crate::row::with_varlena;
 use pgrx::datum::Uuid;
 
 /// Tiles of 256 leaves in a span.
-const TILES: i64 = 800;
+const TILES: i64 = 200;
 
 /// Where the spans of a log begin and end, microseconds since 2000-01-01 UTC.
 pub struct Bounds {
