@@ -33,5 +33,8 @@ grant execute on function
     batchcortex.verify_inclusion(bigint, bigint, bytea, bytea[], bytea), batchcortex.verify_consistency(bigint, bigint, bytea, bytea, bytea[]),
     batchcortex.seal(), batchcortex.request_seal(double precision), batchcortex.damaged_logs(), batchcortex.health(),
     batchcortex.latest_checkpoint(uuid), batchcortex.checkpoint_text(uuid, bigint), batchcortex.checkpoint_keys(), batchcortex.leaf_of(uuid),
-    batchcortex.sealed_in(uuid), batchcortex.wait_sealed(uuid, interval), batchcortex.auditor_organisations()
+    batchcortex.sealed_in(uuid), batchcortex.wait_sealed(uuid, interval),
+    batchcortex.export_evidence(uuid, uuid, uuid, timestamptz, timestamptz, bigint), batchcortex.plan_evidence(uuid, uuid, uuid, timestamptz, timestamptz, bigint),
+    batchcortex.write_evidence(uuid, text, text, bigint, text, bigint, bigint, text, bigint, bigint, uuid, timestamptz, timestamptz),
+    batchcortex.is_recorded(uuid, uuid), batchcortex.auditor_organisations()
     to batchcortex_auditor;

@@ -14,11 +14,16 @@ pub fn stored_range(org_id: Uuid, size: u64) -> Option<CompactRange> {
 }
 
 /// The tiles of one organisation, as the caller may see them.
-struct StoredTiles {
+pub struct StoredTiles {
     org_id: Uuid,
 }
 
 impl StoredTiles {
+    /// The tiles of a tree that is known to be there.
+    pub fn of(org_id: Uuid) -> Self {
+        StoredTiles { org_id }
+    }
+
     /// None when the tree is smaller: the proof of a tree of one leaf is empty and would read no tile.
     fn reaching(org_id: Uuid, size: i64) -> Option<Self> {
         let enough = Spi::get_one_with_args::<bool>(

@@ -10,7 +10,7 @@ mod log; // one organisation's log
 mod protection; // triggers and row security as they should be
 mod rows; // rows of the source tables, as leaves
 mod sessions; // sessions against their events
-mod sources; // which tables these are
+pub mod sources; // which tables these are
 mod whole_query; // queries that may run in parallel
 
 use crate::checkpoint_key;
