@@ -214,6 +214,8 @@ pgrx::extension_sql_file!(
         "isolation",
         migration::migrations,
         migration::apply_migration,
+        ledger::verify::protection::structure::schema_structure,
+        ledger::verify::protection::structure::is_structure_told,
         "event"
     ]
 );

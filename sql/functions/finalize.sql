@@ -12,7 +12,7 @@ begin
         if f.nspname = 'batchcortex_api' then
             execute format('alter function %s owner to batchcortex_owner', f.signature);
             execute format('grant execute on function %s to batchcortex_api', f.signature);
-        elsif f.proname not in ('migrate', 'migrations', 'isolate', 'make_append_only', 'make_single_writer', 'make_leaves', 'make_partitions', 'apply_migration', 'protect', 'enqueue_present_rows', 'create_organisation',
+        elsif f.proname not in ('migrate', 'migrations', 'isolate', 'make_append_only', 'make_single_writer', 'make_leaves', 'make_partitions', 'apply_migration', 'schema_structure', 'is_structure_told', 'protect', 'enqueue_present_rows', 'create_organisation',
                                'open_to_auditors', 'grant_auditor', 'revoke_auditor', 'track', 'untrack', 'begin_tracking', 'end_tracking', 'drop_unregistered_capture',
                                'set_retention', 'retention_periods', 'place_legal_hold', 'release_legal_hold', 'partition_span', 'disposable_from', 'disposal_obstacles',
                                'list_disposable', 'partition_totals', 'leaves_between', 'disposal_refusal', 'propose_disposal', 'record_disposal', 'dispose',

@@ -184,7 +184,7 @@ comment on function batchcortex_api.health() is
 'One row a component (library, schema, sealer): status ''up'' or ''down'' and a line that says more. Needs no credential and shows no organisation''s data.';
 
 comment on function batchcortex.verify(uuid) is
-'Checks rows, leaves, tiles, roots and checkpoints of one organisation''s log, or of all that the caller may see, in one snapshot. One row a finding, none when intact. log: organisation; code: wrong_leaf, missing_row, row_without_leaf, wrong_time, wrong_tile, wrong_root, inconsistent_checkpoint, wrong_disposal, weakened_protection, session_without_event, changed_session; record: key of the record, level/index of the tile, or tree size.';
+'Checks rows, leaves, tiles, roots and checkpoints of one organisation''s log, or of all that the caller may see, in one snapshot. One row a finding, none when intact. log: organisation; code: wrong_leaf, missing_row, row_without_leaf, wrong_time, wrong_tile, wrong_root, inconsistent_checkpoint, bad_signature, wrong_disposal, weakened_protection, session_without_event, changed_session, sealing_overdue; record: key of the record, level/index of the tile, or tree size.';
 comment on function batchcortex.verify_since(uuid, bigint, bytea) is
 'As batchcortex.verify, of what an organisation''s log has grown by since a tree size whose root (32 bytes) is known from an earlier verification or from a checkpoint kept outside; that the log still begins with it is checked. Rows of protected tables are read whole. Errors: 22023 no size or no root.';
 comment on function batchcortex.verify_report(uuid) is

@@ -212,6 +212,25 @@ pub fn damaged_logs() -> i32 {
     sealer().map_or(0, |sealer| sealer.damaged as i32)
 }
 
+/// Whether the launcher and this database's sealer run. One that has just ended is waited for: the postmaster starts the launcher again,
+/// and the launcher the sealer, within a second each.
+pub fn workers() -> (bool, bool) {
+    let patience = Instant::now() + 4 * PATROL;
+    loop {
+        let launcher = BOARD.share().launcher;
+        // SAFETY: signal 0 only asks whether the process exists.
+        let runs = (
+            launcher != 0 && unsafe { kill(launcher, 0) } == 0,
+            sealer().is_some(),
+        );
+        if runs == (true, true) || Instant::now() > patience {
+            return runs;
+        }
+        wake(launcher);
+        nap();
+    }
+}
+
 /// Seals everything that was committed before the call: asks the sealer for a pass and waits for its commit. Returns how
 /// many leaves were sealed meanwhile; null when no sealer can be had within `seconds`.
 #[pg_extern(volatile, parallel_unsafe)]

@@ -105,6 +105,12 @@ pub fn record_noted(source: &Source) {
         *noted = others;
         mine
     });
+    if mine.is_empty() {
+        return;
+    }
+    // What the statement has written must be seen.
+    // SAFETY: between two statements of a transaction.
+    unsafe { pg_sys::CommandCounterIncrement() };
     for (_, table, was) in mine {
         record(table, &was, source);
     }

@@ -15,6 +15,8 @@ static mut PREVIOUS_ACCESS: pg_sys::object_access_hook_type = None;
 
 thread_local! {
     static HARMLESS: Cell<bool> = const { Cell::new(false) };
+    static LEVEL: Cell<u32> = const { Cell::new(0) };
+    static SCRIPT: Cell<u32> = const { Cell::new(u32::MAX) };
     static MIGRATING: Cell<bool> = const { Cell::new(false) };
     static DISPOSING: Cell<Option<pg_sys::Oid>> = const { Cell::new(None) };
     static UNTRACKING: Cell<Option<pg_sys::Oid>> = const { Cell::new(None) };
@@ -59,6 +61,13 @@ pub fn untracking() -> Option<pg_sys::Oid> {
 pub fn own_script() -> bool {
     // SAFETY: plain globals of the process.
     unsafe { pg_sys::creating_extension && object::is_own_extension(pg_sys::CurrentExtensionObject) }
+}
+
+/// Whether the statement that runs stands in the script of an extension itself, and not in what an event trigger or a function does
+/// meanwhile.
+pub fn runs_script() -> bool {
+    // SAFETY: a plain global of the process.
+    unsafe { pg_sys::creating_extension && LEVEL.get() == SCRIPT.get() }
 }
 
 /// Puts a value back when it goes out of scope, by an error too.
@@ -146,6 +155,9 @@ unsafe extern "C-unwind" fn utility(
         let outer = (nested && HARMLESS.get(), alteration::enter(plan.addr(), nested));
         let source = Source::of(&*plan, text);
         HARMLESS.set(false);
+        let script = SCRIPT.get();
+        let level = if nested { LEVEL.get() + 1 } else { 0 };
+        LEVEL.set(level);
         // A transaction may have failed: then only its end is let through, and no catalog may be read.
         let asked = !statement.is_null()
             && (statement::concerns(statement) || database::concerns(statement))
@@ -158,6 +170,14 @@ unsafe extern "C-unwind" fn utility(
                 HARMLESS.set(harmless);
                 Ok(pg_sys::Datum::from(0usize))
             });
+        }
+        if !statement.is_null()
+            && matches!(
+                (*statement).type_,
+                pg_sys::NodeTag::T_CreateExtensionStmt | pg_sys::NodeTag::T_AlterExtensionStmt
+            )
+        {
+            SCRIPT.set(level + 1);
         }
         match PREVIOUS_UTILITY {
             #[cfg(not(feature = "pg13"))]
@@ -202,6 +222,8 @@ unsafe extern "C-unwind" fn utility(
                 Ok(pg_sys::Datum::from(0usize))
             });
         }
+        LEVEL.set(level.saturating_sub(1));
+        SCRIPT.set(script);
         HARMLESS.set(outer.0);
         alteration::leave(outer.1);
     }

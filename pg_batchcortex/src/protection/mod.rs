@@ -7,6 +7,7 @@ pub mod break_glass; // the way around, with a restart and a record
 pub mod catalog; // look-ups of what an object belongs to
 pub mod database; // databases with records, from whichever database of the server
 pub mod guard; // the hooks, and whether they hold
+pub mod library; // code of the server: functions in C, libraries
 pub mod mark; // which tables are guarded, and how
 pub mod member; // what is given to an extension or taken from one
 pub mod object; // objects that are made, altered or dropped, by CASCADE too

@@ -5,6 +5,7 @@ use super::alteration;
 use super::catalog;
 use super::database;
 use super::guard;
+use super::library;
 use super::mark::{self, Mark};
 use super::refuse;
 use crate::error::Refusal;
@@ -122,19 +123,8 @@ fn executed(function: pg_sys::Oid) -> Result<(), Refusal> {
     if is_harmless_call(function) {
         return Ok(());
     }
-    let surgery = catalog::library(function).is_some_and(|file| {
-        file.rsplit('/')
-            .next()
-            .is_some_and(|name| name.starts_with("pg_surgery"))
-    });
-    if !surgery {
+    if library::check_call(function)? {
         remember(function);
-        return Ok(());
-    }
-    if mark::any() {
-        return Err(refuse::guarded(
-            "pg_surgery refused: this database keeps records".to_owned(),
-        ));
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 use super::alter_table;
 use super::alteration::Source;
 use super::guard;
+use super::library;
 use super::mark::{self, Mark};
 use super::member;
 use super::plan::{cells, elements};
@@ -40,6 +41,7 @@ pub unsafe fn concerns(statement: *mut pg_sys::Node) -> bool {
                 | Tag::T_IndexStmt
                 | Tag::T_AlterObjectSchemaStmt
                 | Tag::T_DefineStmt
+                | Tag::T_LoadStmt
                 | Tag::T_CreateExtensionStmt
         )
 }
@@ -86,11 +88,12 @@ pub unsafe fn check(statement: *mut pg_sys::Node, source: &Source) -> Result<boo
                 }
                 Ok(false)
             }
+            Tag::T_LoadStmt => library::check_load(&*statement.cast()).map(|()| false),
             Tag::T_IndexStmt => create_index(&*statement.cast()),
             Tag::T_CreateExtensionStmt => {
                 if CStr::from_ptr((*statement.cast::<pg_sys::CreateExtensionStmt>()).extname) == c"pg_surgery"
                 {
-                    return Err(surgery());
+                    return Err(library::surgery());
                 }
                 Ok(false)
             }
@@ -108,9 +111,7 @@ pub unsafe fn check(statement: *mut pg_sys::Node, source: &Source) -> Result<boo
             Tag::T_CreateFunctionStmt => {
                 let function = &*statement.cast::<pg_sys::CreateFunctionStmt>();
                 let names = function.funcname;
-                if takes_surgery(function) {
-                    return Err(surgery());
-                }
+                library::check_function(function)?;
                 if is_catalog_schema(creation_schema(names)) {
                     return Err(guarded(
                         "CREATE FUNCTION refused in pg_catalog: verification calls what is there".to_owned(),
@@ -326,31 +327,6 @@ unsafe fn create_index(statement: &pg_sys::IndexStmt) -> Result<bool, Refusal> {
 unsafe fn is_catalog_schema(schema: pg_sys::Oid) -> bool {
     // SAFETY: a plain global of the process.
     schema == pg_sys::Oid::from_u32(11) && !unsafe { pg_sys::creating_extension }
-}
-
-/// Whether a function in C is one of pg_surgery's, under whichever name: an index calls its functions without asking.
-unsafe fn takes_surgery(statement: &pg_sys::CreateFunctionStmt) -> bool {
-    // SAFETY: the parser's options: AS holds a list of strings, the library first.
-    unsafe {
-        elements(statement.options).any(|option: *mut pg_sys::DefElem| {
-            if CStr::from_ptr((*option).defname) != c"as" || (*option).arg.is_null() {
-                return false;
-            }
-            elements((*option).arg.cast())
-                .take(1)
-                .any(|text: *mut pg_sys::String| {
-                    let library = CStr::from_ptr((*text).sval).to_string_lossy();
-                    library
-                        .rsplit('/')
-                        .next()
-                        .is_some_and(|name| name.starts_with("pg_surgery"))
-                })
-        })
-    }
-}
-
-fn surgery() -> Refusal {
-    guarded("pg_surgery refused: this database keeps records".to_owned())
 }
 
 /// The schema in which a function of this name would be made.

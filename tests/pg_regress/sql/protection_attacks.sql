@@ -207,6 +207,22 @@ insert into attack (kind, statements, no_effect) values
 ('pages', 'create extension pg_surgery; select heap_force_kill(''regress_attack."Batch Record"'', array[''(0,1)'']::tid[])', null),
 ('pages', 'create extension pg_surgery; create function regress_attack.k(regclass, tid[]) returns void language c as ''pg_surgery'', ''heap_force_kill''; select regress_attack.k(''regress_attack."Batch Record"'', array[''(0,1)'']::tid[])', null),
 ('pages through an index', 'create function regress_attack.k(oid, tid[]) returns integer language c as ''$libdir/pg_surgery'', ''heap_force_kill''', null),
+('a function in C', 'create function regress_attack.c(bigint, bigint) returns bytea language c as ''$libdir/pgcrypto'', ''pg_digest''', null),
+('a function in C', 'create function regress_attack.c() returns void language c as ''/tmp/own.so'', ''own''', null),
+('an internal function', 'create function regress_attack.c(bigint) returns text language internal as ''textin''', null),
+('a library that is not allowed', 'create extension pgcrypto', null),
+('an internal function while an extension is made', 'create function regress_attack.e() returns event_trigger language plpgsql as ''begin create function regress_attack.c(bigint) returns text language internal as ''''textin''''; end''; create event trigger regress_attack on ddl_command_end execute function regress_attack.e(); create extension intagg', null),
+('a library loaded', 'load ''auto_explain''', null),
+('a library loaded', 'load ''/tmp/own.so''', null),
+('a library loaded from elsewhere', 'set local dynamic_library_path = ''/tmp''; load ''plpgsql''', null),
+('a library that sessions load', 'alter role regress_attacker set session_preload_libraries = ''auto_explain''', null),
+('a function moved to pg_catalog', 'create function regress_attack.own() returns integer language sql as ''select 1''; alter function regress_attack.own() set schema pg_catalog', null),
+('a cast of PostgreSQL''s types', 'create function regress_attack.own(boolean) returns bigint language sql as ''select 1::bigint''; create cast (boolean as bigint) with function regress_attack.own(boolean) as implicit', null),
+('an index of ours', 'do $d$ declare i regclass; begin select indexrelid::regclass into i from pg_index where indrelid = ''batchcortex.session''::regclass and not indisprimary order by 1 limit 1; execute ''drop index '' || i; end $d$', null),
+('a unique index on ours', 'create unique index on batchcortex.equipment (org_id)', null),
+('a constraint on ours', 'alter table batchcortex.equipment add constraint only_one unique (org_id)', null),
+('a default of ours', 'alter table batchcortex.membership alter column role_name set default ''admin''', null),
+('a table of ours', 'create table batchcortex.other (id integer)', null),
 ('code in the sealer', 'alter table batchcortex.ledger_tile add constraint c check (width > 0)', null),
 ('code in the sealer', 'create index on batchcortex.ledger_queue (length(entry))', null),
 ('code in the register', 'alter table batchcortex.tracked_table add constraint c check (relation is not null)', null),
@@ -242,8 +258,10 @@ begin
     end;
 end $$;
 -- Which of many objects a DROP meets first is PostgreSQL's business.
+\pset format unaligned
 select kind, case when kind ~ '^drop (table|partition|schema|extension)' then split_part(o, ':', 1) else regexp_replace(o, '_\d{4}_\d{2}', '_YYYY_MM', 'g') end as outcome
   from attack cross join lateral pg_temp.try(statements, no_effect) o order by n;
+\pset format aligned
 select count(*) >= 60 as enough from attack;
 -- After all of it nothing has changed.
 select count(*) as findings from batchcortex.verify();

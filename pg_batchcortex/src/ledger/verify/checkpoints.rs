@@ -99,12 +99,23 @@ impl<'a> Checkpoints<'a> {
         }
     }
 
-    /// The next one, if its size is at most `size`.
-    fn next_up_to(&mut self, size: u64) -> Option<Stated> {
+    /// Size and time, microseconds since 2000-01-01 UTC, of the checkpoint that first held a leaf that comes next.
+    pub fn of_leaf(&mut self, index: u64) -> Option<(i64, i64)> {
+        self.read_more();
+        let next = self.read_ahead.front()?;
+        (next.size as u64 > index).then_some((next.size, next.sealed_at))
+    }
+
+    fn read_more(&mut self) {
         if self.read_ahead.is_empty() {
             let read_ahead = &mut self.read_ahead;
             self.scan.next(|row| read_ahead.push_back(Stated::read(row, 0)));
         }
+    }
+
+    /// The next one, if its size is at most `size`.
+    fn next_up_to(&mut self, size: u64) -> Option<Stated> {
+        self.read_more();
         if self.read_ahead.front()?.size as u64 > size {
             return None;
         }

@@ -13,7 +13,9 @@ use crate::ledger::incarnation::Lives;
 use crate::ledger::key::Key;
 use crate::ledger::records;
 use crate::ledger::scan::Scan;
+use crate::retention::leaves;
 use crate::row::{Row, with_varlena};
+use crate::settings::SEAL_OVERDUE;
 use batchcortex_ledger::global::GLOBAL;
 use batchcortex_ledger::hash::Hash;
 use batchcortex_ledger::merkle::CompactRange;
@@ -45,6 +47,16 @@ pub struct Summary {
     unsigned: u64,
     /// The newest checkpoint as a signed note.
     checkpoint: Option<String>,
+    /// Leaves sealed later than batchcortex.seal_overdue after their records were stored, by the checkpoint that first held them.
+    late: Vec<Late>,
+}
+
+/// Leaves that one checkpoint sealed late.
+#[derive(Serialize)]
+struct Late {
+    tree_size: i64,
+    leaves: u64,
+    longest_seconds: u64,
 }
 
 impl Summary {
@@ -153,6 +165,7 @@ pub fn check(
         leaves_disposed: 0,
         statements,
         partial: beginning.size > 0,
+        late: Vec::new(),
     };
     let (organisation, tree_size, root, sealed_at, note) = check.head();
     let bounds = spans::bounds(org_id, beginning.first_tile(), beginning.recorded_from);
@@ -216,6 +229,7 @@ pub fn check(
         checkpoints: checkpoints.read,
         unsigned: checkpoints.unsigned,
         checkpoint: note,
+        late: check.late,
     }
 }
 
@@ -234,6 +248,7 @@ pub(super) struct Check<'a> {
     statements: Option<Statements<'a>>,
     /// Whether earlier leaves are left out.
     partial: bool,
+    late: Vec<Late>,
 }
 
 impl Check<'_> {
@@ -358,6 +373,9 @@ impl Check<'_> {
         self.feed(&listed, streams);
         for (hash, (relation, key)) in hashes.iter().zip(listed) {
             let leaf_index = range.size();
+            if let Some((size, sealed_at)) = checkpoints.of_leaf(leaf_index) {
+                self.note_late(key, size, sealed_at);
+            }
             range.append(*hash);
             if let Some(statements) = &mut self.statements {
                 statements.leaf(leaf_index, hash, self.findings);
@@ -381,6 +399,26 @@ impl Check<'_> {
                 format!("0/{index}"),
                 detail,
             );
+        }
+    }
+
+    /// Counts a leaf that was sealed long after its record was stored, as far as the key tells when that was.
+    fn note_late(&mut self, key: &[u8], tree_size: i64, sealed_at: i64) {
+        let Some(time) = leaves::time_of(key) else { return };
+        let seconds = leaves::milliseconds(sealed_at).saturating_sub(time) / 1000;
+        if seconds <= SEAL_OVERDUE.get() as u64 {
+            return;
+        }
+        match self.late.last_mut().filter(|late| late.tree_size == tree_size) {
+            Some(late) => {
+                late.leaves += 1;
+                late.longest_seconds = late.longest_seconds.max(seconds);
+            }
+            None => self.late.push(Late {
+                tree_size,
+                leaves: 1,
+                longest_seconds: seconds,
+            }),
         }
     }
 

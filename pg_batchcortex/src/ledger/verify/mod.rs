@@ -7,10 +7,12 @@ mod checkpoints; // what checkpoints say, and who signed it
 mod disposed; // leaves whose records were disposed of
 mod global; // the global log's leaves against the checkpoints that they are
 mod log; // one organisation's log
-mod protection; // triggers and row security as they should be
+pub mod protection; // triggers and row security as they should be
 mod rows; // rows of the source tables, as leaves
 mod sessions; // sessions against their events
 pub mod sources; // which tables these are
+pub mod tracked; // tracked tables as the log tells
+mod waiting; // leaves that wait too long
 mod whole_query; // queries that may run in parallel
 
 use crate::checkpoint_key;
@@ -73,6 +75,8 @@ fn run(org: Option<Uuid>, known: Option<&Known>) -> Verification {
     unsafe { pg_sys::SPI_connect() };
     let sources = sources::read(&mut findings);
     sources::compare_with_log(&mut findings);
+    findings.extend(tracked::check());
+    findings.extend(waiting::check(org));
     let lives = Lives::read();
     let mut first_statement = 0;
     for org_id in log::all(org, &sources) {
@@ -138,7 +142,7 @@ fn begin(org_id: Uuid, known: &Known, findings: &mut Vec<Finding>) -> Beginning 
 
 /// Checks the logs that the caller may see, or one of them, in one snapshot. One row a finding, none when all is intact.
 /// code: wrong_leaf, missing_row, row_without_leaf, wrong_time, wrong_tile, wrong_root, inconsistent_checkpoint, bad_signature, weakened_protection,
-/// wrong_disposal, session_without_event, changed_session.
+/// wrong_disposal, session_without_event, changed_session, sealing_overdue.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
@@ -196,7 +200,8 @@ pub fn verify_since(
 }
 
 /// The same check as one JSON document: per log the counts of rows, leaves and waiting leaves, tree size, root and checkpoints;
-/// findings by code; seconds and rows a second.
+/// findings by code; leaves that were sealed late (batchcortex.seal_overdue) by the checkpoint that first held them; seconds and rows a
+/// second.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 pub fn verify_report(org: default!(Option<Uuid>, "NULL")) -> Json {
