@@ -198,6 +198,21 @@ impl Works {
         self.write_more(database).await?;
         let found = findings_of(database).await?;
         ensure!(found.is_empty(), "found after writing on: {found:?}");
+        let lives = database
+            .query(
+                "select origin, previous, batchcortex.latest_checkpoint('ffffffff-ffff-ffff-ffff-ffffffffffff') from batchcortex.ledger_incarnation order by incarnation",
+                &[],
+            )
+            .await?;
+        let [first, second] = &lives[..] else {
+            anyhow::bail!("{} lives of the log instead of two", lives.len());
+        };
+        let (origin, previous): (String, Option<String>) = (second.get(0), second.get(1));
+        let note: String = second.get(2);
+        ensure!(
+            previous.as_deref() == Some(first.get(0)) && note.starts_with(&format!("{origin}\n")),
+            "what is sealed now is not under an origin that continues the one before: {note}"
+        );
         let now = heads(database).await?;
         for (org_id, size, root) in before.iter().filter(|(org_id, ..)| *org_id == self.org_id) {
             ensure!(
