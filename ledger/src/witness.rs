@@ -28,6 +28,7 @@ pub struct Log {
     name: String,
     keys: Vec<VerifierKey>,
     held: Option<Checkpoint>,
+    past: Vec<String>,
 }
 
 /// What a witness knows: the logs that it follows and where each of them stood.
@@ -48,8 +49,9 @@ pub struct Cosignable {
 
 impl Log {
     /// A log by the keys that it signs with, which bear its name; keys of other names and types are left out.
-    /// `held` is the checkpoint that this witness has cosigned last; without one, the first that is seen is believed.
-    pub fn new(name: &str, keys: &[VerifierKey], held: Option<Checkpoint>) -> Self {
+    /// `held` is the checkpoint that this witness has cosigned last; without one, the first that is seen is believed. `past` are the
+    /// origins under which it cosigned before.
+    pub fn new(name: &str, keys: &[VerifierKey], held: Option<Checkpoint>, past: Vec<String>) -> Self {
         Log {
             name: name.to_owned(),
             keys: keys
@@ -58,6 +60,7 @@ impl Log {
                 .cloned()
                 .collect(),
             held,
+            past,
         }
     }
 
@@ -74,6 +77,11 @@ impl Log {
     /// The size of the tree that was cosigned last; 0 before the first.
     pub fn held_size(&self) -> u64 {
         self.held.as_ref().map_or(0, Checkpoint::size)
+    }
+
+    /// The origins under which it was cosigned before the one held.
+    pub fn past(&self) -> &[String] {
+        &self.past
     }
 
     /// Whether an origin is this log's: its name, or that of the global log of one of its incarnations.
@@ -139,6 +147,7 @@ impl Log {
         match (number(held), number(next), continues(next)) {
             // An earlier incarnation, or a second one of the same number: a copy of the server that goes on by itself.
             (Some(old), Some(new), _) if new <= old => Err(incarnation()),
+            _ if self.past.iter().any(|past| past == next.origin()) => Err(incarnation()),
             (Some(_), Some(_), Some((begun, _))) if begun >= next.size() => Err(incarnation()),
             (Some(_), Some(_), Some((begun, _))) if begun < held.size() => Err(Refusal::SetBack {
                 held: held.size(),
@@ -211,17 +220,22 @@ impl Witness {
 
     /// What was judged is now what is held. To be called when it is durable.
     pub fn advance(&mut self, cosigned: &Cosignable) {
-        if let Some(log) = self.logs.get_mut(cosigned.log) {
-            log.held = Some(cosigned.checkpoint.clone());
+        let Some(log) = self.logs.get_mut(cosigned.log) else {
+            return;
+        };
+        if let Some(held) = log.held.replace(cosigned.checkpoint.clone())
+            && held.origin() != cosigned.checkpoint.origin()
+        {
+            log.past.push(held.origin().to_owned());
         }
     }
 
-    /// A person takes a new incarnation of a log as it is, although history that this witness has cosigned is missing from it. What is
-    /// held from then on is the given note.
+    /// A person takes another incarnation of a log as it is, although history that this witness has cosigned is missing from it, or it
+    /// does not come after the one held (a restore of a restored server's older backup).
     ///
     /// # Errors
-    /// [`Refusal`] when the note is not the log's, and also when its origin is the one held: under one origin a witness vouches
-    /// for one history, whatever a person says.
+    /// [`Refusal`] when the note is not the log's; [`Refusal::SameOrigin`] when something was cosigned under its origin already:
+    /// under one origin a witness vouches for one history, whatever a person says.
     pub fn accept(&self, note: &SignedNote) -> Result<Cosignable, Refusal> {
         let next: Checkpoint = note.text().parse()?;
         let log = self
@@ -229,15 +243,12 @@ impl Witness {
             .iter()
             .position(|log| log.owns(next.origin()))
             .ok_or(Refusal::UnknownOrigin)?;
-        let (checkpoint, note) = self.logs[log].open(note)?;
-        match self.logs[log].follows(&checkpoint) {
-            Ok(()) | Err(Refusal::SetBack { .. }) => {}
-            Err(refusal) => return Err(refusal),
-        }
-        if self.logs[log]
-            .held
-            .as_ref()
-            .is_some_and(|held| held.origin() == checkpoint.origin())
+        let of = &self.logs[log];
+        let (checkpoint, note) = of.open(note)?;
+        let held = of.held.as_ref().map(Checkpoint::origin);
+        if held.is_none()
+            || held == Some(checkpoint.origin())
+            || of.past.iter().any(|past| past == checkpoint.origin())
         {
             return Err(Refusal::SameOrigin);
         }

@@ -92,14 +92,11 @@ impl Refusal {
     }
 
     /// Whether two notes signed by the log, the one held and the one offered, prove that the log has denied what it signed. What a
-    /// stranger can bring about with a genuine checkpoint, such as a wrong proof or an old checkpoint, does not count.
+    /// stranger can bring about with a genuine checkpoint, such as a wrong proof or one of an earlier incarnation, does not count.
     pub fn convicts(&self) -> bool {
         matches!(
             self,
-            Refusal::Fork { .. }
-                | Refusal::Rollback { later: true, .. }
-                | Refusal::SetBack { .. }
-                | Refusal::Incarnation { .. }
+            Refusal::Fork { .. } | Refusal::Rollback { later: true, .. } | Refusal::SetBack { .. }
         )
     }
 
