@@ -1,7 +1,7 @@
 # The verbs of the house. Each one is a script in scripts/; what they share is in scripts/lib.sh.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test build cluster stop psql install installcheck bench torture controls fmt lint clean
+.PHONY: help demo test build static cluster stop psql install installcheck bench torture controls fmt lint clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ test: ## everything that CI runs
 build: ## build the programs and package the extension for PG_CONFIG
 	@scripts/ensure-tools
 	@scripts/build
+
+static: ## build bcverify as one file without libraries, to hand to an auditor
+	@scripts/static
 
 cluster: build ## start the private PostgreSQL and write .run/env
 	@scripts/cluster

@@ -15,10 +15,12 @@
 //! | [`cosignature`] | what a witness adds to a checkpoint | C2SP tlog-cosignature |
 //! | [`witness`] | what a witness cosigns and what it refuses | C2SP tlog-witness |
 //! | [`tlog_proof`] | a record's proof in one text | C2SP tlog-proof |
+//! | [`evidence`] | records with their proof in one file, verified as it streams | `docs/format.md` |
 //! | [`request_signature`] | requests that a device signs | RFC 9421, RFC 9530 |
 
 pub mod checkpoint;
 pub mod cosignature;
+pub mod evidence;
 pub mod global;
 pub mod hash;
 pub mod merkle;

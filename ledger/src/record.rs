@@ -185,6 +185,42 @@ pub fn decode(preimage: &[u8]) -> Result<Record<'_>, RecordError> {
     Ok(Record { domain, fields })
 }
 
+/// Whether bytes are exactly one record of format v1: what [`decode`] accepts, without keeping the
+/// fields and mostly without allocating. Gives the domain.
+///
+/// # Errors
+/// [`RecordError`], as [`decode`].
+pub fn check(preimage: &[u8]) -> Result<&str, RecordError> {
+    // Length and last bytes of the names so far: those that agree in them may be the same.
+    let mut seen = [0u64; 32];
+    let rest = preimage.strip_prefix(PREFIX).ok_or(RecordError::Prefix)?;
+    let mut reader = Reader {
+        rest,
+        total: preimage.len(),
+    };
+    let domain = reader.name()?;
+    let mut fields = 0;
+    while let Some((&length, rest)) = reader.rest.split_first() {
+        let name = rest.get(..usize::from(length)).unwrap_or_default();
+        let mut mark = [length; 8];
+        if let Some(end) = name.last_chunk::<7>() {
+            mark[..7].copy_from_slice(end);
+        } else {
+            mark[..name.len()].copy_from_slice(name);
+        }
+        let mark = u64::from_le_bytes(mark);
+        // Anything unusual is for the one that knows all the rules.
+        if name.is_empty() || !name.is_ascii() || fields == seen.len() || seen[..fields].contains(&mark) {
+            return decode(preimage).map(|record| record.domain);
+        }
+        seen[fields] = mark;
+        fields += 1;
+        reader.rest = &rest[usize::from(length)..];
+        reader.value()?;
+    }
+    Ok(domain)
+}
+
 struct Reader<'a> {
     rest: &'a [u8],
     total: usize,

@@ -1,7 +1,7 @@
 //! The record preimage: its bytes, its decoder, and that no two records share it.
 
 use batchcortex_ledger::hash::leaf_hash;
-use batchcortex_ledger::record::{MAX_FIELDS, PREFIX, RecordEncoder, RecordError, decode};
+use batchcortex_ledger::record::{MAX_FIELDS, PREFIX, RecordEncoder, RecordError, check, decode};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -133,9 +133,31 @@ proptest! {
         prop_assert_ne!(leaf_hash(&altered), leaf_hash(&preimage));
     }
 
+    /// Names that are alike, repeated, odd and many: the quick check and the decoder are of one mind.
+    #[test]
+    fn check_accepts_what_decode_accepts(
+        names in proptest::collection::vec("[ab]{0,2}(name|0123456|é)?", 0..40),
+        cut in 0usize..600, damage in any::<(u16, u8)>(),
+    ) {
+        let mut bytes = [PREFIX, b"\x05event"].concat();
+        for name in &names {
+            bytes.push(name.len() as u8);
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.extend_from_slice(b"\0\0\0\x01x");
+        }
+        prop_assert_eq!(check(&bytes), decode(&bytes).map(|record| record.domain));
+        let part = &bytes[..bytes.len().min(cut)];
+        prop_assert_eq!(check(part), decode(part).map(|record| record.domain));
+        let position = usize::from(damage.0) % bytes.len();
+        bytes[position] = damage.1;
+        prop_assert_eq!(check(&bytes), decode(&bytes).map(|record| record.domain));
+    }
+
+
     #[test]
     fn whatever_decodes_encodes_to_the_same_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..60), prefixed in any::<bool>()) {
         let bytes = if prefixed { [PREFIX, &bytes].concat() } else { bytes };
+        prop_assert_eq!(check(&bytes), decode(&bytes).map(|record| record.domain));
         if let Ok(record) = decode(&bytes) {
             let fields: Vec<_> = record.fields.iter().map(|f| (f.name.to_owned(), f.value.to_vec())).collect();
             prop_assert_eq!(encode(record.domain, &fields).unwrap(), bytes);

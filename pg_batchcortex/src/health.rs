@@ -1,5 +1,6 @@
 //! What is up, for load balancers and people.
 
+use crate::checkpoint_key;
 use crate::ledger::worker;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
@@ -39,13 +40,30 @@ pub fn health() -> TableIterator<
         "run CALL batchcortex.migrate()".to_owned()
     };
     let sealer = worker::sealer();
-    let sealing = match sealer {
-        Some((_, leaves)) => format!("{leaves} leaves since the server started"),
+    let sealing = match &sealer {
+        Some(sealer) if sealer.damaged > 0 => {
+            format!(
+                "the trees of {} logs are damaged, run batchcortex.verify",
+                sealer.damaged
+            )
+        }
+        Some(sealer) => format!(
+            "{} leaves since the server started; checkpoints {}",
+            sealer.leaves,
+            match checkpoint_key::verifiers().first() {
+                Some(key) => format!("signed by {} {}", key.name(), key.id()),
+                None => "not signed, the server has no key".to_owned(),
+            }
+        ),
         None => "no sealer runs for this database".to_owned(),
     };
     TableIterator::new(vec![
         row("library", preloaded, library),
         row("schema", migrated, schema),
-        row("sealer", sealer.is_some(), sealing),
+        row(
+            "sealer",
+            sealer.is_some_and(|sealer| sealer.damaged == 0),
+            sealing,
+        ),
     ])
 }

@@ -3,7 +3,7 @@
 //! A line a key, `<id> <64 hex digits>`; the first is the one that new keys are derived from, the others stay for
 //! what was derived before. The file belongs to the server's user alone, like PostgreSQL's TLS key.
 
-use crate::settings::{KEY_FILE, preloading};
+use crate::settings::{KEY_FILE, in_data_directory, preloading};
 use hkdf::Hkdf;
 use sha2::Sha256;
 use std::fs::{File, OpenOptions};
@@ -61,17 +61,7 @@ fn keys() -> Result<&'static [(String, Key)], &'static String> {
 }
 
 fn path() -> Result<PathBuf, String> {
-    let name = KEY_FILE
-        .get()
-        .and_then(|name| name.into_string().ok())
-        .filter(|name| !name.is_empty());
-    let name = PathBuf::from(name.ok_or("batchcortex.key_file is empty")?);
-    if name.is_absolute() {
-        return Ok(name);
-    }
-    // SAFETY: DataDir is set before any library is loaded.
-    let data = unsafe { std::ffi::CStr::from_ptr(pgrx::pg_sys::DataDir) };
-    Ok(PathBuf::from(data.to_string_lossy().into_owned()).join(name))
+    in_data_directory(&KEY_FILE).ok_or_else(|| "batchcortex.key_file is empty".to_owned())
 }
 
 fn read() -> Result<Vec<(String, Key)>, String> {

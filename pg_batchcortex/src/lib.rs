@@ -4,6 +4,7 @@
 
 mod access; // budgets of requests, organisations of an auditor
 mod capture; // row changes of tracked tables
+mod checkpoint_key; // the key that signs checkpoints
 mod error; // SQLSTATEs of class BC and how they are raised
 mod event; // audit trail: who, what, when, from where
 mod health; // what is up, for load balancers and people
@@ -52,6 +53,7 @@ pub extern "C-unwind" fn _PG_init() {
     capture::install();
     if settings::preloading() {
         keyring::prepare();
+        checkpoint_key::prepare();
         ledger::worker::register();
         access::rate_limit::register();
         identity::password_slot::register();
@@ -181,6 +183,9 @@ pgrx::extension_sql_file!(
         ledger::verify::verify,
         ledger::verify::verify_report,
         ledger::worker::request_seal,
+        ledger::worker::damaged_logs,
+        ledger::lookup::leaf_of,
+        checkpoint_key::checkpoint_keys,
         health::health
     ]
 );

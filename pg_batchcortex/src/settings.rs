@@ -4,6 +4,7 @@ use crate::capture::reason;
 use crate::identity::binding;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_sys};
 use std::ffi::{CStr, CString};
+use std::path::PathBuf;
 
 /// How long the sealer waits between two passes, in milliseconds.
 pub static SEAL_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(1000);
@@ -18,6 +19,9 @@ pub static RATE_API_KEY: GucSetting<i32> = GucSetting::<i32>::new(60);
 /// The key file; relative names are under the data directory.
 pub static KEY_FILE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"pg_batchcortex.keys"));
+/// The file of the key that signs checkpoints; relative names are under the data directory.
+pub static CHECKPOINT_KEY_FILE: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c"pg_batchcortex.checkpoint_keys"));
 /// Why append-only enforcement is off; none when it is on.
 pub static BREAK_GLASS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 /// How far ahead of the server's clock a source time may be, in seconds.
@@ -50,6 +54,18 @@ pub static REASON: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::
 pub fn preloading() -> bool {
     // SAFETY: a plain global of the process.
     unsafe { pg_sys::process_shared_preload_libraries_in_progress }
+}
+
+/// The file that a setting names; a relative name is under the data directory. None when the setting is empty.
+pub fn in_data_directory(setting: &GucSetting<Option<CString>>) -> Option<PathBuf> {
+    let name = setting
+        .get()?
+        .into_string()
+        .ok()
+        .filter(|name| !name.is_empty())?;
+    // SAFETY: DataDir is set before any library is loaded. An absolute name replaces it.
+    let data = unsafe { CStr::from_ptr(pg_sys::DataDir) };
+    Some(PathBuf::from(data.to_string_lossy().into_owned()).join(name))
 }
 
 /// Declares every setting and reserves the prefix, so that a misspelt name is an error and not a placeholder.
@@ -226,6 +242,14 @@ pub fn define() {
         c"File of the server's secret keys; relative to the data directory.",
         c"Made with owner-only permissions when the server starts and it does not exist.",
         &KEY_FILE,
+        at_start(),
+        GucFlags::SUPERUSER_ONLY,
+    );
+    GucRegistry::define_string_guc(
+        c"batchcortex.checkpoint_key_file",
+        c"File of the key that signs checkpoints; relative to the data directory.",
+        c"batchcortex-keys create checkpoint makes one. Without it checkpoints are not signed. Others than the server's user must not be able to read it.",
+        &CHECKPOINT_KEY_FILE,
         at_start(),
         GucFlags::SUPERUSER_ONLY,
     );

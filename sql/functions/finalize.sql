@@ -31,5 +31,7 @@ grant execute on function
     batchcortex.inclusion_proof(uuid, bigint, bigint), batchcortex.make_inclusion_proof(uuid, bigint, bigint),
     batchcortex.consistency_proof(uuid, bigint, bigint), batchcortex.make_consistency_proof(uuid, bigint, bigint),
     batchcortex.verify_inclusion(bigint, bigint, bytea, bytea[], bytea), batchcortex.verify_consistency(bigint, bigint, bytea, bytea, bytea[]),
-    batchcortex.seal(), batchcortex.request_seal(), batchcortex.health(), batchcortex.auditor_organisations()
+    batchcortex.seal(), batchcortex.request_seal(double precision), batchcortex.damaged_logs(), batchcortex.health(),
+    batchcortex.latest_checkpoint(uuid), batchcortex.checkpoint_text(uuid, bigint), batchcortex.checkpoint_keys(), batchcortex.leaf_of(uuid),
+    batchcortex.sealed_in(uuid), batchcortex.wait_sealed(uuid, interval), batchcortex.auditor_organisations()
     to batchcortex_auditor;

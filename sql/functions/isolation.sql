@@ -47,6 +47,17 @@ $$;
 comment on function batchcortex.open_to_auditors(regclass) is
 'Lets batchcortex_auditor read the rows of organisations granted to the login of the session, without columns that hold secrets or their hashes.';
 
+create function batchcortex.open_global_log(relation regclass) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    execute format('create policy global_log on %s for select to batchcortex_owner, batchcortex_auditor using (org_id = ''ffffffff-ffff-ffff-ffff-ffffffffffff''::uuid)', relation);
+end
+$$;
+comment on function batchcortex.open_global_log(regclass) is
+'Lets the API''s functions and every auditor read the rows of the global log: sizes and hashes, which name no organisation.';
+
 create function batchcortex.make_append_only(relation regclass) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp

@@ -32,14 +32,43 @@ revoke all on table batchcortex.ledger_queue from public, batchcortex_owner;
 grant select on table batchcortex.ledger_queue to batchcortex_owner;
 select batchcortex.make_single_writer('batchcortex.ledger_queue', 'insert or update or delete');
 
+create table batchcortex.ledger_incarnation (
+    incarnation integer primary key check (incarnation > 0),
+    origin text not null unique,
+    previous text,
+    system_identifier bigint not null,
+    timeline bigint not null,
+    database oid not null,
+    began_at timestamptz not null,
+    begun_size bigint not null check (begun_size >= 0),
+    begun_root bytea not null check (octet_length(begun_root) = 32),
+    global_index bigint not null unique,
+    check ((incarnation = 1) = (previous is null))
+);
+comment on table batchcortex.ledger_incarnation is
+'Lives of the log. A new one begins, with a leaf of the global log that links it to the one before, when the server was restored, promoted, copied or given a key of another name: under one origin no two histories are ever signed.';
+comment on column batchcortex.ledger_incarnation.origin is 'First line of the global log''s checkpoints: <log name>/<system identifier, 16 hex digits>/<number>-<8 random hex digits>.';
+comment on column batchcortex.ledger_incarnation.timeline is 'PostgreSQL''s timeline: another one after a point-in-time recovery or a promotion.';
+comment on column batchcortex.ledger_incarnation.begun_size is 'Leaves of the global log that it continues; begun_root is their root.';
+comment on column batchcortex.ledger_incarnation.global_index is 'Leaf of the global log that tells of it.';
+alter table batchcortex.ledger_incarnation owner to batchcortex_owner;
+revoke all on table batchcortex.ledger_incarnation from public;
+grant select on table batchcortex.ledger_incarnation to batchcortex_auditor;
+select batchcortex.make_append_only('batchcortex.ledger_incarnation');
+select batchcortex.make_single_writer('batchcortex.ledger_incarnation', 'insert');
+
 create table batchcortex.ledger_tree (
     org_id uuid primary key,
     size bigint not null check (size >= 0),
     root bytea not null check (octet_length(root) = 32),
-    sealed_at timestamptz not null
+    sealed_at timestamptz not null,
+    note text
 ) with (fillfactor = 50);
-comment on table batchcortex.ledger_tree is 'Head of each organisation''s tree: size in leaves and RFC 6962 root. Only the sealer writes it.';
+comment on table batchcortex.ledger_tree is
+'Head of each organisation''s tree, and of the global log (org_id ffffffff-ffff-ffff-ffff-ffffffffffff), whose leaves are their checkpoints: size in leaves and RFC 6962 root. Only the sealer writes it.';
+comment on column batchcortex.ledger_tree.note is 'The newest checkpoint as a signed note (C2SP tlog-checkpoint); null when the server had no key.';
 select batchcortex.isolate('batchcortex.ledger_tree');
+select batchcortex.open_global_log('batchcortex.ledger_tree');
 select batchcortex.make_single_writer('batchcortex.ledger_tree', 'insert or update or delete');
 
 create table batchcortex.ledger_tile (
@@ -63,7 +92,9 @@ comment on column batchcortex.ledger_tile.records is
 'Level 0 only: for each leaf, relation_id (2 bytes, big-endian), key length (2 bytes, big-endian) and key: which record the leaf stands for.';
 comment on column batchcortex.ledger_tile.recorded_from is 'Level 0 only: earliest recorded_at of the tile''s records; narrows the search for a record''s leaf.';
 comment on column batchcortex.ledger_tile.recorded_to is 'Level 0 only: latest recorded_at of the tile''s records.';
+create index on batchcortex.ledger_tile (org_id, recorded_to, recorded_from) where level = 0;
 select batchcortex.isolate('batchcortex.ledger_tile');
+select batchcortex.open_global_log('batchcortex.ledger_tile');
 select batchcortex.make_single_writer('batchcortex.ledger_tile', 'insert or update or delete');
 
 create table batchcortex.ledger_checkpoint (
@@ -71,9 +102,18 @@ create table batchcortex.ledger_checkpoint (
     tree_size bigint not null check (tree_size > 0),
     root bytea not null check (octet_length(root) = 32),
     sealed_at timestamptz not null,
-    primary key (org_id, tree_size)
+    incarnation integer not null,
+    global_index bigint unique,
+    note text,
+    primary key (org_id, tree_size),
+    check ((org_id = 'ffffffff-ffff-ffff-ffff-ffffffffffff') = (global_index is null)),
+    check (note is null or global_index is null)
 );
-comment on table batchcortex.ledger_checkpoint is 'One row a sealing: the tree''s size and root at that time.';
+comment on table batchcortex.ledger_checkpoint is 'One row a sealing and log: the tree''s size and root at that time. batchcortex.checkpoint_text gives its text.';
+comment on column batchcortex.ledger_checkpoint.incarnation is 'batchcortex.ledger_incarnation under which it was sealed.';
+comment on column batchcortex.ledger_checkpoint.global_index is 'Leaf of the global log that is this checkpoint''s text; null for the global log''s own checkpoints.';
+comment on column batchcortex.ledger_checkpoint.note is 'The signed note of a checkpoint of the global log; null when the server had no key.';
 select batchcortex.isolate('batchcortex.ledger_checkpoint');
+select batchcortex.open_global_log('batchcortex.ledger_checkpoint');
 select batchcortex.make_append_only('batchcortex.ledger_checkpoint');
 select batchcortex.make_single_writer('batchcortex.ledger_checkpoint', 'insert');

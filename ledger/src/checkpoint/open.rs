@@ -10,6 +10,8 @@ use crate::note::{SignatureType, SignedNote, Verified, VerifierKey};
 pub struct Cosigned {
     /// What the log has signed.
     pub checkpoint: Checkpoint,
+    /// The log's own signatures by known keys, one a key: at least one.
+    pub signatures: Vec<Verified>,
     /// The known witnesses' cosignatures that hold, one a key.
     pub cosignatures: Vec<Verified>,
 }
@@ -65,6 +67,7 @@ pub fn open(
     }
     Ok(Cosigned {
         checkpoint,
+        signatures,
         cosignatures,
     })
 }

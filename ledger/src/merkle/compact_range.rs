@@ -51,6 +51,33 @@ impl CompactRange {
         self.size = self.size.wrapping_add(1);
     }
 
+    /// Appends 2^`level` leaves by the root of their perfect subtree.
+    ///
+    /// # Errors
+    /// [`ProofError::Misaligned`] unless the size is a multiple of 2^`level`; [`ProofError::TooLarge`].
+    pub fn append_subtree(&mut self, level: u8, root: Hash) -> Result<(), ProofError> {
+        let width = 1u64.checked_shl(u32::from(level)).ok_or(ProofError::TooLarge)?;
+        if !self.size.is_multiple_of(width) {
+            return Err(ProofError::Misaligned {
+                size: self.size,
+                level,
+            });
+        }
+        let size = self.size.checked_add(width);
+        let size = size
+            .filter(|size| i64::try_from(*size).is_ok())
+            .ok_or(ProofError::TooLarge)?;
+        let mut node = root;
+        for _ in 0..(self.size >> level).trailing_ones() {
+            if let Some(left) = self.nodes.pop() {
+                node = node_hash(&left, &node);
+            }
+        }
+        self.nodes.push(node);
+        self.size = size;
+        Ok(())
+    }
+
     /// The Merkle Tree Hash of the leaves so far (RFC 6962 §2.1).
     pub fn root(&self) -> Hash {
         let mut nodes = self.nodes.iter().rev();

@@ -51,6 +51,14 @@ pub enum ProofError {
         /// The number of nodes given.
         found: usize,
     },
+    /// A perfect subtree begins at a multiple of its width.
+    #[error("a subtree of 2^{level} leaves cannot follow {size} leaves")]
+    Misaligned {
+        /// The number of leaves before it.
+        size: u64,
+        /// The subtree's level.
+        level: u8,
+    },
     /// The tree has more than 2^63 - 1 leaves, which PostgreSQL's bigint cannot count.
     #[error("a tree has at most 2^63 - 1 leaves")]
     TooLarge,

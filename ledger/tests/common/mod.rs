@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test binary uses its share.
 
+pub mod evidence;
+
 use batchcortex_ledger::hash::{Hash, leaf_hash};
 use sha2::{Digest, Sha256};
 

@@ -3,12 +3,16 @@
 
 pub mod entry; // a leaf that waits, packed
 pub mod foreign; // rows of tables that are not the project's
+pub mod incarnation; // lives of the log
 pub mod key; // the name of a record
 pub mod leaf; // the trigger functions that hash and queue rows
+pub mod lookup; // which leaf a record is
 pub mod preimage; // the preimage of a row, for whoever wants to recompute
 pub mod proof; // inclusion and consistency proofs
+pub mod publish; // checkpoints and the global log over them
 pub mod records; // which record each leaf of a tile stands for
 pub mod scan; // rows in batches under the caller's snapshot
-pub mod seal; // one pass: waiting leaves to tiles, head and checkpoint
+pub mod seal; // one pass: waiting leaves become part of their trees
+pub mod tree; // a stored tree that grows
 pub mod verify; // rows, leaves, tiles and checkpoints against each other
 pub mod worker; // the processes that seal

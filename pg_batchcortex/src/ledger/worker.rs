@@ -31,6 +31,8 @@ struct Slot {
     done: u64,
     /// Leaves sealed since the server started.
     leaves: u64,
+    /// Logs whose tree is damaged, so that their leaves wait.
+    damaged: u32,
     /// Times that its sealer ended without having sealed anything.
     failures: u32,
     /// Whether its sealer has found a ledger to seal.
@@ -150,8 +152,16 @@ pub fn glass_recorded_everywhere() -> bool {
     board.launcher != 0 && board.slots.iter().all(|s| s.database == 0 || s.glass)
 }
 
-/// Process id of this database's sealer, and leaves that it has sealed since the server started.
-pub fn sealer() -> Option<(i32, u64)> {
+/// What is known of this database's sealer.
+pub struct Sealer {
+    /// Leaves that it has sealed since the server started.
+    pub leaves: u64,
+    /// Logs whose tree is damaged, so that their leaves wait.
+    pub damaged: u32,
+}
+
+/// This database's sealer; none when it does not run.
+pub fn sealer() -> Option<Sealer> {
     if !available() {
         return None;
     }
@@ -161,13 +171,23 @@ pub fn sealer() -> Option<(i32, u64)> {
         .iter()
         // SAFETY: signal 0 only asks whether the process exists.
         .find(|slot| slot.database == database() && slot.sealer != 0 && unsafe { kill(slot.sealer, 0) } == 0)
-        .map(|slot| (slot.sealer, slot.leaves))
+        .map(|slot| Sealer {
+            leaves: slot.leaves,
+            damaged: slot.damaged,
+        })
+}
+
+/// Logs whose tree is damaged, so that their leaves wait.
+#[pg_extern(volatile, parallel_unsafe)]
+#[search_path(pg_catalog, pg_temp)]
+pub fn damaged_logs() -> i32 {
+    sealer().map_or(0, |sealer| sealer.damaged as i32)
 }
 
 /// Seals everything that was committed before the call: asks the sealer for a pass and waits for its commit. Returns how
-/// many leaves were sealed meanwhile; null when no sealer can be had within 30 seconds.
+/// many leaves were sealed meanwhile; null when no sealer can be had within `seconds`.
 #[pg_extern(volatile, parallel_unsafe)]
-pub fn request_seal() -> Option<i64> {
+pub fn request_seal(seconds: default!(f64, 30.0)) -> Option<i64> {
     if !available() {
         return None;
     }
@@ -178,7 +198,7 @@ pub fn request_seal() -> Option<i64> {
         slot.tries = TRIES;
         (slot.wanted, slot.leaves)
     };
-    let patience = Instant::now() + Duration::from_secs(30);
+    let patience = Instant::now() + Duration::from_secs_f64(seconds.clamp(0.0, 3600.0));
     loop {
         let (slot, launcher) = {
             let mut board = BOARD.exclusive();
@@ -371,12 +391,15 @@ pub extern "C-unwind" fn batchcortex_sealer(argument: pg_sys::Datum) {
             // SAFETY: the handler has set the flag in the main loop of a background worker.
             unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
         }
-        let wanted = BOARD
+        let (wanted, done) = BOARD
             .share()
             .slots
             .iter()
             .find(|s| s.database == database)
-            .map_or(0, |s| s.wanted);
+            .map_or((0, 0), |s| (s.wanted, s.done));
+        if wanted > done {
+            seal::retry_damaged();
+        }
         while seal_once(database) as i64 == seal::MOST {}
         if let Some(slot) = BOARD
             .exclusive()
@@ -446,23 +469,23 @@ fn use_own_settings() {
 }
 
 fn seal_once(database: u32) -> usize {
-    let sealed = BackgroundWorker::transaction(|| {
+    let pass = BackgroundWorker::transaction(|| {
         // Two sealers of one database (one of them on its way out) take turns.
-        if take_turn() {
-            Spi::connect_mut(seal::pass)
-        } else {
-            0
-        }
+        take_turn().then(|| Spi::connect_mut(seal::pass))
     });
+    let Some(pass) = pass else {
+        return 0;
+    };
     if let Some(slot) = BOARD
         .exclusive()
         .slots
         .iter_mut()
         .find(|s| s.database == database)
     {
-        slot.leaves += sealed as u64;
+        slot.leaves += pass.sealed as u64;
+        slot.damaged = pass.damaged as u32;
     }
-    sealed
+    pass.sealed
 }
 
 /// Locks the extension until the transaction ends. Not an advisory lock: anyone who can run SQL may take those, and the sealing of
@@ -485,10 +508,10 @@ fn take_turn() -> bool {
 /// what it has loaded so far is not sealed, nor does a partition come that it does not know of.
 fn has_ledger() -> bool {
     let query = "select exists (select from pg_extension where extname = 'pg_batchcortex') and (
-                    select count(*) = 4
+                    select count(*) = 5
                       from pg_class c
                      where c.relnamespace = to_regnamespace('batchcortex')
-                       and c.relname in ('ledger_queue', 'ledger_tile', 'ledger_tree', 'ledger_checkpoint')
+                       and c.relname in ('ledger_queue', 'ledger_tile', 'ledger_tree', 'ledger_checkpoint', 'ledger_incarnation')
                        and exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = 'single_writer')
                        and (c.relname = 'ledger_queue' or exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary)))
                 and exists (select from pg_trigger t where t.tgrelid = to_regclass('batchcortex.events_log') and t.tgname = 'append_only')

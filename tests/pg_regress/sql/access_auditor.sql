@@ -50,7 +50,7 @@ declare
 begin
     for r in select c.oid::regclass as name from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'org_id' and not a.attisdropped
               where c.relnamespace = 'batchcortex'::regnamespace and c.relkind in ('r', 'p', 'v') loop
-        return query execute format('select %L::text, count(*) from %s where org_id <> %L', r.name, r.name, own);
+        return query execute format('select %L::text, count(*) from %s where org_id not in (%L, ''ffffffff-ffff-ffff-ffff-ffffffffffff'')', r.name, r.name, own);
     end loop;
 end $$;
 select count(*) > 10 as tables, sum(others) as others from pg_temp.rows_of_others(:'a');

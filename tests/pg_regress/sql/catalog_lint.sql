@@ -18,16 +18,18 @@ select c.relname, 'owner batchcortex_owner'
   from pg_class c where c.relnamespace = 'batchcortex'::regnamespace and c.relkind in ('r', 'p', 'v')
    and c.relowner <> 'batchcortex_owner'::regrole and c.relname <> 'schema_migration';
 -- Two policies: the organisation of the request for the owner, the organisations granted to the login for auditors. No other policy,
--- for no other role, and one rule in each.
+-- for no other role, and one rule in each. The ledger's tables have a third one, for the rows of the global log, which name no organisation.
 select c.relname, 'policies organisation and auditor, and no other' as lacks
   from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'org_id' and not a.attisdropped
  where c.relnamespace = 'batchcortex'::regnamespace and c.relkind in ('r', 'p')
-   and (select array_agg(p.polname::text order by p.polname) from pg_policy p where p.polrelid = c.oid) is distinct from array['auditor', 'organisation'];
+   and (select array_agg(p.polname::text order by p.polname) from pg_policy p where p.polrelid = c.oid and p.polname <> 'global_log') is distinct from array['auditor', 'organisation'];
 select polrelid::regclass, polname, polroles::regrole[] as roles, polcmd, pg_get_expr(polqual, polrelid) as rule
   from pg_policy p join pg_class c on c.oid = p.polrelid
  where c.relnamespace = 'batchcortex'::regnamespace and c.relname <> 'user_account'
    and not (polname = 'organisation' and polcmd = '*' and polpermissive and polroles = array['batchcortex_owner'::regrole]::oid[]
             and pg_get_expr(polqual, polrelid) = '(org_id = batchcortex.current_org_id())' and pg_get_expr(polwithcheck, polrelid) = pg_get_expr(polqual, polrelid))
+   and not (polname = 'global_log' and polcmd = 'r' and polpermissive and polrelid::regclass::text in ('batchcortex.ledger_tree', 'batchcortex.ledger_tile', 'batchcortex.ledger_checkpoint')
+            and polroles <@ array['batchcortex_owner'::regrole, 'batchcortex_auditor'::regrole]::oid[] and pg_get_expr(polqual, polrelid) = '(org_id = ''ffffffff-ffff-ffff-ffff-ffffffffffff''::uuid)')
    and not (polname = 'auditor' and polcmd = 'r' and polpermissive and polroles = array['batchcortex_auditor'::regrole]::oid[]
             and pg_get_expr(polqual, polrelid) = '(org_id = ANY (( SELECT batchcortex.auditor_organisations() AS auditor_organisations)::uuid[]))');
 -- A person is seen through their memberships.

@@ -1,15 +1,19 @@
 //! One organisation's log: its rows and its leaves side by side, then tiles, root and checkpoints.
 
 use super::Finding;
+use super::checkpoints::Checkpoints;
 use super::disposed::Disposed;
+use super::global::Statements;
 use super::rows::{Hashed, Rows};
 use super::sources::Source;
 use crate::identity::unscoped::unscoped;
 use crate::ledger::entry::Entry;
+use crate::ledger::incarnation::Lives;
 use crate::ledger::key::Key;
 use crate::ledger::records;
 use crate::ledger::scan::Scan;
 use crate::row::{Row, with_varlena};
+use batchcortex_ledger::global::GLOBAL;
 use batchcortex_ledger::hash::Hash;
 use batchcortex_ledger::merkle::CompactRange;
 use batchcortex_ledger::tile;
@@ -36,6 +40,17 @@ pub struct Summary {
     root: Option<String>,
     sealed_at: Option<String>,
     checkpoints: u64,
+    /// Checkpoints of a server without a key; of the global log alone, which is the one that is signed.
+    unsigned: u64,
+    /// The newest checkpoint as a signed note.
+    checkpoint: Option<String>,
+}
+
+impl Summary {
+    /// Whether the newest checkpoint is signed.
+    pub fn signed(&self) -> bool {
+        self.checkpoint.is_some()
+    }
 }
 
 type Record = (u32, Key);
@@ -53,7 +68,7 @@ impl Pairing {
     }
 }
 
-/// Organisations whose log the caller may see: those that exist, those that have a tree, those that have rows; or the one asked
+/// Organisations whose log the caller may see, without the global log: those that exist, those that have a tree, those that have rows; or the one asked
 /// for. Who sees none is told so: no finding would read as intact.
 pub fn all(only: Option<Uuid>, sources: &[Source]) -> Vec<Uuid> {
     // SAFETY: a catalog look-up; superusers see every row, and may ask about an organisation of which nothing is left.
@@ -62,9 +77,10 @@ pub fn all(only: Option<Uuid>, sources: &[Source]) -> Vec<Uuid> {
     }
     let visible: Vec<Uuid> = every(sources)
         .into_iter()
-        .filter(|org| only.is_none_or(|only| only == *org))
+        .filter(|org| *org.as_bytes() != GLOBAL && only.is_none_or(|only| only == *org))
         .collect();
-    if visible.is_empty() {
+    // SAFETY: as above.
+    if visible.is_empty() && unsafe { !pg_sys::superuser() } {
         ereport!(
             ERROR,
             PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
@@ -113,8 +129,14 @@ fn every(sources: &[Source]) -> Vec<Uuid> {
     })
 }
 
-/// Checks one log and adds what it finds.
-pub fn check(org_id: Uuid, sources: &[Source], findings: &mut Vec<Finding>) -> Summary {
+/// Checks one log and adds what it finds. `statements`: what the leaves of the global log stand for; none for any other log.
+pub fn check(
+    org_id: Uuid,
+    sources: &[Source],
+    lives: &Lives,
+    statements: Option<Statements<'_>>,
+    findings: &mut Vec<Finding>,
+) -> Summary {
     let disposed = Disposed::read(org_id, sources, findings);
     let mut check = Check {
         log: org_id.to_string(),
@@ -127,13 +149,14 @@ pub fn check(org_id: Uuid, sources: &[Source], findings: &mut Vec<Finding>) -> S
         leaves_unread: 0,
         disposed,
         leaves_disposed: 0,
+        statements,
     };
-    let (organisation, tree_size, root, sealed_at) = check.head();
+    let (organisation, tree_size, root, sealed_at, note) = check.head();
     let mut streams: HashMap<u32, Rows<'_>> = sources
         .iter()
         .filter_map(|s| Some((s.id, Rows::open(s, org_id)?)))
         .collect();
-    let mut checkpoints = Checkpoints::open(org_id);
+    let mut checkpoints = Checkpoints::open(org_id, lives);
 
     let mut range = CompactRange::new();
     let mut above: Vec<Hash> = Vec::new();
@@ -161,7 +184,10 @@ pub fn check(org_id: Uuid, sources: &[Source], findings: &mut Vec<Finding>) -> S
     let leaves = range.size();
     check.root(tree_size, root.as_deref(), &range);
     check.upper_tiles(above);
-    checkpoints.rest(&mut check, leaves);
+    let checkpoints = checkpoints.rest(&mut check, leaves, note.as_deref());
+    if let Some(statements) = check.statements.take() {
+        check.leaves_unread += statements.rest(check.findings);
+    }
     let waiting = check.settle();
     Summary {
         log: check.log.clone(),
@@ -175,10 +201,12 @@ pub fn check(org_id: Uuid, sources: &[Source], findings: &mut Vec<Finding>) -> S
         root: root.map(hex::encode),
         sealed_at,
         checkpoints: checkpoints.read,
+        unsigned: checkpoints.unsigned,
+        checkpoint: note,
     }
 }
 
-struct Check<'a> {
+pub(super) struct Check<'a> {
     log: String,
     org_id: Uuid,
     sources: &'a [Source],
@@ -190,10 +218,11 @@ struct Check<'a> {
     leaves_unread: u64,
     disposed: Disposed,
     leaves_disposed: u64,
+    statements: Option<Statements<'a>>,
 }
 
 impl Check<'_> {
-    fn find(&mut self, code: &'static str, relation: &str, record: String, detail: String) {
+    pub(super) fn find(&mut self, code: &'static str, relation: &str, record: String, detail: String) {
         self.findings.push(Finding {
             log: self.log.clone(),
             code,
@@ -222,7 +251,16 @@ impl Check<'_> {
     }
 
     /// Through a scan, like the tiles: a plain query would see a newer head once the transaction has written something.
-    fn head(&self) -> (Option<String>, i64, Option<Vec<u8>>, Option<String>) {
+    #[allow(clippy::type_complexity)]
+    fn head(
+        &self,
+    ) -> (
+        Option<String>,
+        i64,
+        Option<Vec<u8>>,
+        Option<String>,
+        Option<String>,
+    ) {
         let bytes = |row: &Row<'_>, i: usize| {
             row.get(i)
                 // SAFETY: the columns read are text and bytea.
@@ -230,7 +268,7 @@ impl Check<'_> {
         };
         let text = |row: &Row<'_>, i: usize| bytes(row, i).and_then(|bytes| String::from_utf8(bytes).ok());
         let org_id = [*self.org_id.as_bytes()];
-        let mut name = None;
+        let mut name = (org_id[0] == GLOBAL).then(|| "global log".to_owned());
         let mut scan = Scan::open(
             "select name from batchcortex.organisation where org_id = $1",
             &org_id,
@@ -238,9 +276,9 @@ impl Check<'_> {
         );
         scan.next(|row| name = text(row, 0));
         scan.close();
-        let (mut size, mut root, mut sealed_at) = (0, None, None);
+        let (mut size, mut root, mut sealed_at, mut note) = (0, None, None, None);
         let mut scan = Scan::open(
-            "select size, root, to_char(sealed_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') from batchcortex.ledger_tree where org_id = $1",
+            "select size, root, to_char(sealed_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), note from batchcortex.ledger_tree where org_id = $1",
             &org_id,
             1,
         );
@@ -248,9 +286,10 @@ impl Check<'_> {
             size = row.get(0).map_or(0, |datum| datum.value() as i64);
             root = bytes(row, 1);
             sealed_at = text(row, 2);
+            note = text(row, 3);
         });
         scan.close();
-        (name, size, root, sealed_at)
+        (name, size, root, sealed_at, note)
     }
 
     /// A level-0 tile: its leaves extend the tree, meet their rows, and are what checkpoints were made over.
@@ -261,7 +300,7 @@ impl Check<'_> {
         range: &mut CompactRange,
         above: &mut Vec<Hash>,
         streams: &mut HashMap<u32, Rows<'_>>,
-        checkpoints: &mut Checkpoints,
+        checkpoints: &mut Checkpoints<'_>,
     ) {
         let full = u64::from(tile::TILE_WIDTH);
         let number = |i: usize| row.get(i).map_or(0, |datum| datum.value() as i64);
@@ -305,7 +344,9 @@ impl Check<'_> {
         for (hash, (relation, key)) in hashes.iter().zip(listed) {
             let leaf_index = range.size();
             range.append(*hash);
-            if self.unread.contains(&relation) {
+            if let Some(statements) = &mut self.statements {
+                statements.leaf(leaf_index, hash, self.findings);
+            } else if self.unread.contains(&relation) {
                 self.leaves_unread += 1;
             } else {
                 self.leaf((relation, Key::of(key)), leaf_index, *hash);
@@ -562,86 +603,4 @@ fn queued(org_id: [u8; 16]) -> Vec<Entry> {
         scan.close();
     });
     found
-}
-
-/// The checkpoints of a log in the order of their sizes, compared while the tree grows.
-struct Checkpoints {
-    sizes: std::vec::IntoIter<(u64, Vec<u8>)>,
-    next: Option<(u64, Vec<u8>)>,
-    read: u64,
-    /// The largest size that any of them says.
-    last: u64,
-}
-
-impl Checkpoints {
-    fn open(org_id: Uuid) -> Self {
-        let mut all = Vec::new();
-        let mut scan = Scan::open(
-            "select tree_size, root from batchcortex.ledger_checkpoint where org_id = $1 order by tree_size",
-            &[*org_id.as_bytes()],
-            10_000,
-        );
-        while scan.next(|row| {
-            let size = row.get(0).map_or(0, |datum| datum.value() as u64);
-            // SAFETY: root is a bytea column.
-            all.push((
-                size,
-                row.get(1)
-                    .map(|datum| unsafe { with_varlena(datum, <[u8]>::to_vec) })
-                    .unwrap_or_default(),
-            ));
-        }) {}
-        scan.close();
-        let read = all.len() as u64;
-        let last = all.last().map_or(0, |(size, _)| *size);
-        let mut sizes = all.into_iter();
-        let next = sizes.next();
-        Checkpoints {
-            sizes,
-            next,
-            read,
-            last,
-        }
-    }
-
-    fn at(&mut self, check: &mut Check<'_>, range: &CompactRange) {
-        while let Some((size, root)) = self.next.take_if(|(size, _)| *size <= range.size()) {
-            if root != range.root() {
-                let detail = format!(
-                    "the checkpoint says {}, the leaves give {}",
-                    hex::encode(&root),
-                    hex::encode(range.root())
-                );
-                check.find(
-                    "inconsistent_checkpoint",
-                    "batchcortex.ledger_checkpoint",
-                    size.to_string(),
-                    detail,
-                );
-            }
-            self.next = self.sizes.next();
-        }
-    }
-
-    fn rest(&mut self, check: &mut Check<'_>, leaves: u64) {
-        if leaves > 0 && self.last < leaves {
-            let detail = format!("no checkpoint says the tree's size of {leaves} leaves");
-            check.find(
-                "inconsistent_checkpoint",
-                "batchcortex.ledger_checkpoint",
-                leaves.to_string(),
-                detail,
-            );
-        }
-        while let Some((size, _)) = self.next.take() {
-            let detail = format!("the checkpoint is of {size} leaves, the tiles hold {leaves}");
-            check.find(
-                "inconsistent_checkpoint",
-                "batchcortex.ledger_checkpoint",
-                size.to_string(),
-                detail,
-            );
-            self.next = self.sizes.next();
-        }
-    }
 }

@@ -2,14 +2,20 @@
 //! checkpoint with the leaves up to its size. One pass over rows and leaves, one snapshot, memory for what is out of step only.
 
 mod capture; // triggers of tracked tables as they should be
+mod checkpoints; // what checkpoints say, and who signed it
 mod disposed; // leaves whose records were disposed of
+mod global; // the global log's leaves against the checkpoints that they are
 mod log; // one organisation's log
 mod protection; // triggers and row security as they should be
 mod rows; // rows of the source tables, as leaves
 mod sessions; // sessions against their events
 mod sources; // which tables these are
 
+use crate::checkpoint_key;
+use crate::ledger::incarnation::Lives;
 use crate::ledger::worker;
+use batchcortex_ledger::global::GLOBAL;
+use global::Statements;
 use log::Summary;
 use pgrx::datum::{Json, Uuid};
 use pgrx::prelude::*;
@@ -45,9 +51,18 @@ fn run(org: Option<Uuid>) -> Verification {
     unsafe { pg_sys::SPI_connect() };
     let sources = sources::read(&mut findings);
     sources::compare_with_log(&mut findings);
+    let lives = Lives::read();
     for org_id in log::all(org, &sources) {
-        logs.push(log::check(org_id, &sources, &mut findings));
+        logs.push(log::check(org_id, &sources, &lives, None, &mut findings));
     }
+    let statements = Statements::open(org, &lives);
+    logs.push(log::check(
+        Uuid::from_bytes(GLOBAL),
+        &sources,
+        &lives,
+        Some(statements),
+        &mut findings,
+    ));
     // SAFETY: as above.
     unsafe { pg_sys::SPI_finish() };
     Verification {
@@ -58,7 +73,7 @@ fn run(org: Option<Uuid>) -> Verification {
 }
 
 /// Checks the logs that the caller may see, or one of them, in one snapshot. One row a finding, none when all is intact.
-/// code: wrong_leaf, missing_row, row_without_leaf, wrong_time, wrong_tile, wrong_root, inconsistent_checkpoint, weakened_protection,
+/// code: wrong_leaf, missing_row, row_without_leaf, wrong_time, wrong_tile, wrong_root, inconsistent_checkpoint, bad_signature, weakened_protection,
 /// wrong_disposal, session_without_event, changed_session.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
@@ -100,9 +115,8 @@ pub fn verify_report(org: default!(Option<Uuid>, "NULL")) -> Json {
         "findings": by_code,
         "rows": rows,
         "logs": done.logs,
-        // No key and no witness takes part yet: said, and not left out.
-        "signed": false,
-        "witnesses": [],
+        "signed": done.logs.last().is_some_and(|global| global.signed()),
+        "keys": checkpoint_key::verifiers().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "sealer": worker::sealer().is_some(),
         "seconds": done.seconds,
         "rows_per_second": if done.seconds > 0.0 { rows as f64 / done.seconds } else { 0.0 },

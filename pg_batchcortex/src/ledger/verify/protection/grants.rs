@@ -25,6 +25,9 @@ const QUERY: &str = "
              when p.polname = 'auditor'
              then p.polcmd = 'r' and e.roles = '{batchcortex_auditor}'
                   and e.reads = '(org_id = ANY (( SELECT batchcortex.auditor_organisations() AS auditor_organisations)::uuid[]))'
+             when p.polname = 'global_log' and c.relname in ('ledger_tree', 'ledger_tile', 'ledger_checkpoint')
+             then p.polcmd = 'r' and e.roles <@ '{batchcortex_owner,batchcortex_auditor}' and cardinality(e.roles) = 2
+                  and e.reads = '(org_id = ''ffffffff-ffff-ffff-ffff-ffffffffffff''::uuid)'
         end, false))
     union all
     select c.oid::regclass::text, a.privilege_type, format('granted to %s by hand', case a.grantee when 0 then 'PUBLIC' else a.grantee::regrole::text end)

@@ -1,0 +1,201 @@
+//! Which life of the log this is. After a restore to an earlier point, a promotion of a replica that lagged, a copy or a new key name,
+//! other records may come under sizes that were signed already; they are signed under another origin, which links to the one before.
+
+use super::scan::Scan;
+use super::tree::{self, Head};
+use crate::checkpoint_key;
+use crate::row::with_varlena;
+use batchcortex_ledger::global::{GLOBAL, Incarnation, Link, Origin};
+use batchcortex_ledger::hash::empty_root;
+use pgrx::datum::TimestampWithTimeZone;
+use pgrx::pg_sys::panic::ErrorReportable;
+use pgrx::prelude::*;
+use pgrx::spi::SpiClient;
+use std::collections::BTreeMap;
+
+/// Microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL's time begins.
+pub const EPOCH: i64 = 946_684_800_000_000;
+
+/// A row of batchcortex.ledger_incarnation.
+#[derive(Clone)]
+pub struct Life {
+    /// Its number.
+    pub number: i32,
+    /// The global log's origin.
+    pub origin: Origin,
+    /// Size and origin that it continues.
+    pub continues: Option<(u64, String)>,
+}
+
+/// All lives of the log, as verification reads them.
+pub struct Lives(BTreeMap<i32, (Life, i64, Link)>);
+
+impl Lives {
+    /// Reads them through an open SPI connection, in the caller's snapshot.
+    pub fn read() -> Self {
+        let query = "select incarnation, origin, previous, begun_size, begun_root, began_at, global_index from batchcortex.ledger_incarnation";
+        let mut lives = BTreeMap::new();
+        let mut scan = Scan::open(query, &[], 1000);
+        while scan.next(|row| {
+            let number = |i: usize| row.get(i).map_or(0, |datum| datum.value() as i64);
+            // SAFETY: text and bytea columns.
+            let bytes = |i: usize| {
+                row.get(i)
+                    .map(|datum| unsafe { with_varlena(datum, <[u8]>::to_vec) })
+            };
+            let text = |i: usize| bytes(i).and_then(|bytes| String::from_utf8(bytes).ok());
+            let link = Link {
+                origin: text(1).unwrap_or_default(),
+                previous: text(2),
+                size: number(3) as u64,
+                root: bytes(4).and_then(|root| root.try_into().ok()).unwrap_or_default(),
+                began_at: number(5) + EPOCH,
+            };
+            // An origin that cannot be read names no life, and its checkpoints are found to have none.
+            let Ok(origin) = link.origin.parse() else { return };
+            let life = Life {
+                number: number(0) as i32,
+                origin,
+                continues: link.previous.clone().map(|previous| (link.size, previous)),
+            };
+            lives.insert(life.number, (life, number(6), link));
+        }) {}
+        scan.close();
+        Lives(lives)
+    }
+
+    /// One of them.
+    pub fn get(&self, number: i32) -> Option<&Life> {
+        self.0.get(&number).map(|(life, ..)| life)
+    }
+
+    /// Whether the log had a key then, so that its checkpoints are signed.
+    pub fn is_named(&self, number: i32) -> bool {
+        self.get(number)
+            .is_some_and(|life| life.origin.log_name() != checkpoint_key::UNNAMED)
+    }
+
+    /// Leaf index in the global log and text of each one's beginning.
+    pub fn links(&self) -> impl Iterator<Item = (i64, String)> {
+        self.0.values().map(|(_, index, link)| (*index, link.to_string()))
+    }
+}
+
+/// What tells one life from another: name of the key, system identifier, timeline, database.
+#[derive(PartialEq, Eq)]
+struct Circumstances {
+    log_name: String,
+    system: u64,
+    timeline: i64,
+    database: u32,
+}
+
+impl Circumstances {
+    fn now(client: &mut SpiClient<'_>) -> Self {
+        // The control file learns of a new timeline at the next checkpoint; the name of the segment that is written now has it.
+        let query = "select ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint";
+        let timeline = client.update(query, None, &[]).unwrap_or_report().first();
+        Circumstances {
+            log_name: checkpoint_key::log_name().to_owned(),
+            // SAFETY: reads a number that is fixed while the server runs.
+            system: unsafe { pg_sys::GetSystemIdentifier() },
+            timeline: timeline.get_one().unwrap_or_report().unwrap_or(0),
+            // SAFETY: set in every process that is connected to a database.
+            database: unsafe { pg_sys::MyDatabaseId.to_u32() },
+        }
+    }
+}
+
+/// The life that this sealing belongs to, and, if it begins with it, the text of the leaf that says so. `sealed_at` is in microseconds
+/// since 2000-01-01 UTC.
+pub fn current(client: &mut SpiClient<'_>, sealed_at: i64) -> (Life, Option<String>) {
+    let now = Circumstances::now(client);
+    let newest = newest(client);
+    match newest {
+        Some((life, then)) if then == now => (life, None),
+        before => begin(client, now, before.map(|(life, _)| life), sealed_at),
+    }
+}
+
+fn newest(client: &mut SpiClient<'_>) -> Option<(Life, Circumstances)> {
+    let query =
+        "select incarnation, origin, previous, begun_size, system_identifier, timeline, database::bigint
+                   from batchcortex.ledger_incarnation order by incarnation desc limit 1";
+    let row = client.update(query, None, &[]).unwrap_or_report().next()?;
+    let text: String = row.get(2).unwrap_or_report()?;
+    let Ok(origin) = text.parse::<Origin>() else {
+        error!("batchcortex.ledger_incarnation holds an origin that cannot be read: {text}");
+    };
+    let previous: Option<String> = row.get(3).unwrap_or_report();
+    let size: i64 = row.get(4).unwrap_or_report()?;
+    let then = Circumstances {
+        log_name: origin.log_name().to_owned(),
+        system: row.get::<i64>(5).unwrap_or_report()? as u64,
+        timeline: row.get(6).unwrap_or_report()?,
+        database: row.get::<i64>(7).unwrap_or_report()? as u32,
+    };
+    let life = Life {
+        number: row.get(1).unwrap_or_report()?,
+        origin,
+        continues: previous.map(|previous| (size as u64, previous)),
+    };
+    Some((life, then))
+}
+
+fn begin(
+    client: &mut SpiClient<'_>,
+    now: Circumstances,
+    before: Option<Life>,
+    sealed_at: i64,
+) -> (Life, Option<String>) {
+    let mut random = [0; 4];
+    if getrandom::fill(&mut random).is_err() {
+        error!("the operating system gives no random bytes");
+    }
+    let number = before.as_ref().map_or(1, |life| life.number + 1);
+    let incarnation = Incarnation {
+        number: number as u32,
+        random,
+    };
+    let Ok(origin) = Origin::new(&now.log_name, now.system, incarnation) else {
+        error!(
+            "the name of the checkpoint key cannot name a log: {}",
+            now.log_name
+        );
+    };
+    let (size, root) =
+        tree::head(client, GLOBAL).map_or((0, empty_root()), |head: Head| (head.size, head.root));
+    let link = Link {
+        origin: origin.to_string(),
+        previous: before.map(|life| life.origin.to_string()),
+        size: size as u64,
+        root,
+        began_at: sealed_at + EPOCH,
+    };
+    client
+        .update(
+            "insert into batchcortex.ledger_incarnation
+                    (incarnation, origin, previous, system_identifier, timeline, database, began_at, begun_size, begun_root, global_index)
+             values ($1, $2, $3, $4, $5, $6::oid, $7, $8, $9, $8)",
+            None,
+            &[
+                number.into(),
+                link.origin.clone().into(),
+                link.previous.clone().into(),
+                (now.system as i64).into(),
+                now.timeline.into(),
+                i64::from(now.database).into(),
+                TimestampWithTimeZone::try_from(sealed_at).ok().into(),
+                size.into(),
+                root.to_vec().into(),
+            ],
+        )
+        .unwrap_or_report();
+    log!("pg_batchcortex: the log goes on as {}", link.origin);
+    let life = Life {
+        number,
+        origin,
+        continues: link.previous.clone().map(|previous| (link.size, previous)),
+    };
+    (life, Some(link.to_string()))
+}

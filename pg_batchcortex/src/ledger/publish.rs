@@ -1,0 +1,122 @@
+//! Checkpoints: of each log that grew, and one of the global log over them, signed when the server has a key.
+
+use super::entry::Entry;
+use super::incarnation::{self, EPOCH};
+use super::tree::{self, Head};
+use crate::checkpoint_key;
+use batchcortex_ledger::checkpoint::Checkpoint;
+use batchcortex_ledger::global::{self, GLOBAL};
+use batchcortex_ledger::hash::leaf_hash;
+use batchcortex_ledger::note::{SignedNote, Signer};
+use pgrx::datum::{TimestampWithTimeZone, Uuid};
+use pgrx::pg_sys::panic::ErrorReportable;
+use pgrx::prelude::*;
+use pgrx::spi::SpiClient;
+
+/// Writes the checkpoints of the logs that grew, and that of the global log, to which they are added.
+pub fn publish(client: &mut SpiClient<'_>, heads: Vec<Head>) {
+    checkpoint_key::with_signer(|signer| publish_signed(client, heads, signer));
+}
+
+fn publish_signed(client: &mut SpiClient<'_>, mut heads: Vec<Head>, signer: Option<&Signer>) {
+    let sealed_at = now(client);
+    let (life, link) = incarnation::current(client, sealed_at);
+    let mut leaves = Vec::with_capacity(heads.len() + 1);
+    leaves.extend(link.map(|text| leaf(&text, sealed_at)));
+    let mut notes = Vec::with_capacity(heads.len() + 1);
+    for head in &heads {
+        let origin = life.origin.of_organisation(head.org_id);
+        let checkpoint = global::checkpoint(&origin, head.size as u64, head.root, sealed_at + EPOCH, None);
+        let checkpoint = checkpoint.unwrap_or_else(|e| error!("a checkpoint cannot be written: {e}"));
+        leaves.push(leaf(&checkpoint.to_string(), sealed_at));
+        notes.push(sign(&checkpoint, signer));
+    }
+    let grown = match tree::extend(client, GLOBAL, &leaves) {
+        Ok(grown) => grown,
+        Err(damage) => {
+            error!("the global log is damaged and nothing can be sealed, run batchcortex.verify: {damage}")
+        }
+    };
+    let continues = life
+        .continues
+        .as_ref()
+        .map(|(size, origin)| (*size, origin.as_str()));
+    let checkpoint = global::checkpoint(
+        &life.origin,
+        grown.size as u64,
+        grown.root,
+        sealed_at + EPOCH,
+        continues,
+    )
+    .unwrap_or_else(|e| error!("a checkpoint cannot be written: {e}"));
+    notes.push(sign(&checkpoint, signer));
+    let first = grown.size - heads.len() as i64;
+    heads.push(grown);
+    write(client, &heads, notes, first, life.number, sealed_at);
+}
+
+/// The server's clock, microseconds since 2000-01-01 UTC, and never before the last sealing.
+fn now(client: &mut SpiClient<'_>) -> i64 {
+    let query = "select greatest(clock_timestamp(), (select sealed_at from batchcortex.ledger_tree where org_id = $1))";
+    let time: Option<TimestampWithTimeZone> = client
+        .update(query, None, &[Uuid::from_bytes(GLOBAL).into()])
+        .unwrap_or_report()
+        .first()
+        .get_one()
+        .unwrap_or_report();
+    time.map_or(0, |time| time.into_inner())
+}
+
+/// A leaf of the global log. Which checkpoint it is stands in ledger_checkpoint.global_index: tiles of the global log name no organisation.
+fn leaf(text: &str, sealed_at: i64) -> Entry {
+    Entry {
+        org_id: GLOBAL,
+        relation_id: 0,
+        recorded_at: sealed_at,
+        hash: leaf_hash(text.as_bytes()),
+        key: Vec::new(),
+    }
+}
+
+fn sign(checkpoint: &Checkpoint, signer: Option<&Signer>) -> Option<String> {
+    let signer = signer?;
+    let mut note = SignedNote::new(checkpoint.to_string()).ok()?;
+    note.add(signer.sign(&note));
+    Some(note.to_string())
+}
+
+fn write(
+    client: &mut SpiClient<'_>,
+    heads: &[Head],
+    notes: Vec<Option<String>>,
+    first: i64,
+    life: i32,
+    sealed_at: i64,
+) {
+    let orgs: Vec<Uuid> = heads.iter().map(|head| Uuid::from_bytes(head.org_id)).collect();
+    let sizes: Vec<i64> = heads.iter().map(|head| head.size).collect();
+    let roots: Vec<Vec<u8>> = heads.iter().map(|head| head.root.to_vec()).collect();
+    client
+        .update(
+            "with head as (
+                 insert into batchcortex.ledger_tree (org_id, size, root, sealed_at, note)
+                 select h.org_id, h.size, h.root, $4, h.note
+                   from rows from (unnest($1::uuid[]), unnest($2::bigint[]), unnest($3::bytea[]), unnest($5::text[])) as h (org_id, size, root, note)
+                 on conflict (org_id) do update set size = excluded.size, root = excluded.root, sealed_at = excluded.sealed_at, note = excluded.note)
+             insert into batchcortex.ledger_checkpoint (org_id, tree_size, root, sealed_at, incarnation, global_index, note)
+             select h.org_id, h.size, h.root, $4, $6, case when h.org_id <> $8 then $7 + h.i - 1 end, case when h.org_id = $8 then h.note end
+               from rows from (unnest($1::uuid[]), unnest($2::bigint[]), unnest($3::bytea[]), unnest($5::text[])) with ordinality as h (org_id, size, root, note, i)",
+            None,
+            &[
+                orgs.into(),
+                sizes.into(),
+                roots.into(),
+                TimestampWithTimeZone::try_from(sealed_at).ok().into(),
+                notes.into(),
+                life.into(),
+                first.into(),
+                Uuid::from_bytes(GLOBAL).into(),
+            ],
+        )
+        .unwrap_or_report();
+}

@@ -1,0 +1,135 @@
+//! The leaves of the global log: each is the text of an organisation's checkpoint, or of the beginning of an incarnation.
+
+use super::Finding;
+use super::checkpoints::Stated;
+use crate::ledger::incarnation::Lives;
+use crate::ledger::scan::Scan;
+use crate::row::uuid_bytes;
+use batchcortex_ledger::global::GLOBAL;
+use batchcortex_ledger::hash::{Hash, leaf_hash};
+use pgrx::datum::Uuid;
+use pgrx::prelude::*;
+use std::collections::{BTreeMap, VecDeque};
+
+const RELATION: &str = "batchcortex.ledger_checkpoint";
+
+/// What the leaves should be, as far as the caller may read it, in the order of the leaves.
+pub struct Statements<'a> {
+    lives: &'a Lives,
+    links: BTreeMap<u64, Hash>,
+    scan: Scan,
+    read_ahead: VecDeque<(u64, String, Option<Hash>)>,
+    /// Whether every leaf must have its statement: superusers who ask for all logs read them all.
+    complete: bool,
+    unread: u64,
+}
+
+impl<'a> Statements<'a> {
+    /// Those of one organisation, or of all that the caller may see.
+    pub fn open(org: Option<Uuid>, lives: &'a Lives) -> Self {
+        let columns = Stated::COLUMNS;
+        let query = format!("select org_id, {columns} from {RELATION} where global_index is not null");
+        let scan = match &org {
+            Some(org) => Scan::open(
+                &format!("{query} and org_id = $1 order by global_index"),
+                &[*org.as_bytes()],
+                1000,
+            ),
+            None => Scan::open(&format!("{query} order by global_index"), &[], 1000),
+        };
+        Statements {
+            links: lives
+                .links()
+                .map(|(index, text)| (index as u64, leaf_hash(text.as_bytes())))
+                .collect(),
+            lives,
+            scan,
+            read_ahead: VecDeque::new(),
+            // SAFETY: a catalog look-up.
+            complete: org.is_none() && unsafe { pg_sys::superuser() },
+            unread: 0,
+        }
+    }
+
+    fn next_up_to(&mut self, index: u64) -> Option<(u64, String, Option<Hash>)> {
+        if self.read_ahead.is_empty() {
+            let (read_ahead, lives) = (&mut self.read_ahead, self.lives);
+            self.scan.next(|row| {
+                // SAFETY: a uuid column.
+                let org_id = row
+                    .get(0)
+                    .map(|datum| unsafe { uuid_bytes(datum) })
+                    .unwrap_or_default();
+                let stated = Stated::read(row, 1);
+                let record = format!("{}/{}", Uuid::from_bytes(org_id), stated.size);
+                let leaf = stated
+                    .checkpoint(org_id, lives)
+                    .map(|checkpoint| leaf_hash(checkpoint.to_string().as_bytes()));
+                read_ahead.push_back((stated.global_index.unwrap_or(0) as u64, record, leaf));
+            });
+        }
+        if self.read_ahead.front()?.0 > index {
+            return None;
+        }
+        self.read_ahead.pop_front()
+    }
+
+    /// Compares leaf `index`.
+    pub fn leaf(&mut self, index: u64, leaf: &Hash, findings: &mut Vec<Finding>) {
+        let mut found = false;
+        while let Some((at, record, expected)) = self.next_up_to(index) {
+            found = at == index;
+            if expected != Some(*leaf) || !found {
+                let detail = format!("the checkpoint is not leaf {at} of the global log");
+                findings.push(finding("wrong_leaf", RELATION, record, detail));
+            }
+        }
+        match self.links.remove(&index) {
+            Some(expected) if expected == *leaf && !found => {}
+            Some(_) => {
+                let detail = format!("the incarnation is not leaf {index} of the global log");
+                findings.push(finding(
+                    "wrong_leaf",
+                    "batchcortex.ledger_incarnation",
+                    index.to_string(),
+                    detail,
+                ));
+            }
+            None if found => {}
+            None if self.complete => {
+                let detail = format!("leaf {index} of the global log is no checkpoint that is recorded");
+                findings.push(finding("missing_row", RELATION, index.to_string(), detail));
+            }
+            None => self.unread += 1,
+        }
+    }
+
+    /// Statements without a leaf; returns how many leaves the caller may not read.
+    pub fn rest(mut self, findings: &mut Vec<Finding>) -> u64 {
+        while let Some((at, record, _)) = self.next_up_to(u64::MAX) {
+            let detail = format!("it should be leaf {at} of the global log, which is not that large");
+            findings.push(finding("row_without_leaf", RELATION, record, detail));
+        }
+        for index in self.links.into_keys() {
+            let detail = format!("it should be leaf {index} of the global log, which is not that large");
+            findings.push(finding(
+                "row_without_leaf",
+                "batchcortex.ledger_incarnation",
+                index.to_string(),
+                detail,
+            ));
+        }
+        self.scan.close();
+        self.unread
+    }
+}
+
+fn finding(code: &'static str, relation: &str, record: String, detail: String) -> Finding {
+    Finding {
+        log: Uuid::from_bytes(GLOBAL).to_string(),
+        code,
+        relation: relation.to_owned(),
+        record,
+        detail,
+    }
+}
