@@ -13,6 +13,7 @@
 //! | [`checkpoint`] | the signed state of a log | C2SP tlog-checkpoint |
 //! | [`global`] | the two levels of logs: origins, texts of checkpoints, incarnations | `docs/format.md` |
 //! | [`cosignature`] | what a witness adds to a checkpoint | C2SP tlog-cosignature |
+//! | [`witness`] | what a witness cosigns and what it refuses | C2SP tlog-witness |
 //! | [`tlog_proof`] | a record's proof in one text | C2SP tlog-proof |
 //! | [`evidence`] | records with their proof in one file, verified as it streams | `docs/format.md` |
 //! | [`request_signature`] | requests that a device signs | RFC 9421, RFC 9530 |
@@ -28,3 +29,4 @@ pub mod record;
 pub mod request_signature;
 pub mod tile;
 pub mod tlog_proof;
+pub mod witness;

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +13,8 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::node_address::{NodeAddress, NodeAddressError};
+use crate::http::is_loopback;
+use crate::witness::settings::{self, WitnessSettings, WitnessSettingsError};
 
 /// The secret of the device: the key of its request signatures. It is wiped from memory when dropped.
 pub type Secret = Zeroizing<[u8; SECRET_LENGTH]>;
@@ -39,6 +40,8 @@ pub struct Config {
     pub flush_interval: Duration,
     /// Where samples come from.
     pub opcua: OpcUa,
+    /// The witness that runs beside the capture.
+    pub witness: Option<WitnessSettings>,
 }
 
 /// Settings of the OPC UA subscription.
@@ -143,6 +146,15 @@ pub enum ConfigError {
         /// What is wrong with the address.
         source: NodeAddressError,
     },
+    /// The witness's part.
+    #[error(transparent)]
+    Witness(#[from] WitnessSettingsError),
+    /// A command about the witness, and a configuration without one.
+    #[error("{path} has no table [witness]")]
+    NoWitness {
+        /// The file.
+        path: PathBuf,
+    },
     /// An account without a password file, or the reverse.
     #[error("opcua.user and opcua.password_file go together: give both or neither")]
     Account,
@@ -186,6 +198,17 @@ struct Document {
     #[serde(default = "defaults::flush_interval_ms")]
     flush_interval_ms: u64,
     opcua: OpcUaTable,
+    witness: Option<settings::Table>,
+}
+
+/// What a witness alone needs of a configuration.
+#[derive(Deserialize)]
+struct WitnessDocument {
+    api_url: String,
+    witness: Option<settings::Table>,
+    /// The rest belongs to the capture.
+    #[serde(flatten)]
+    _others: toml::Table,
 }
 
 #[derive(Deserialize)]
@@ -231,15 +254,20 @@ impl Config {
     /// # Errors
     /// The first thing that is wrong with it; see [`ConfigError`].
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        Config::check(read_document(path)?, path.parent().unwrap_or(Path::new("")))
+    }
+
+    /// Reads and checks the witness's part of a configuration file, in which the capture's part may be missing.
+    ///
+    /// # Errors
+    /// As for [`Config::load`], and when there is no such part.
+    pub fn load_witness(path: &Path) -> Result<WitnessSettings, ConfigError> {
+        let document: WitnessDocument = read_document(path)?;
+        let table = document.witness.ok_or_else(|| ConfigError::NoWitness {
             path: path.to_owned(),
-            source,
         })?;
-        let document = toml::from_str(&text).map_err(|error| ConfigError::Syntax {
-            path: path.to_owned(),
-            message: error.to_string().trim_end().to_owned(),
-        })?;
-        Config::check(document, path.parent().unwrap_or(Path::new("")))
+        let api_url = check_api_url(&document.api_url)?;
+        Ok(table.check(api_url, path.parent().unwrap_or(Path::new("")))?)
     }
 
     fn check(document: Document, base: &Path) -> Result<Config, ConfigError> {
@@ -295,6 +323,10 @@ impl Config {
         )?;
         let queue_size = range("opcua.queue_size", opcua.queue_size, 1, u64::from(u32::MAX))?;
 
+        let witness = document
+            .witness
+            .map(|table| table.check(api_url.clone(), base))
+            .transpose()?;
         Ok(Config {
             api_url,
             device_id: document.device_id,
@@ -312,6 +344,7 @@ impl Config {
                 queue_size: queue_size as u32,
                 tags: check_tags(opcua.tags)?,
             },
+            witness,
         })
     }
 
@@ -339,6 +372,17 @@ impl Account {
         let text = read_private(&self.password_file)?;
         Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
     }
+}
+
+fn read_document<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    toml::from_str(&text).map_err(|error| ConfigError::Syntax {
+        path: path.to_owned(),
+        message: error.to_string().trim_end().to_owned(),
+    })
 }
 
 /// Reads a small file that nobody else may read. Mode and owner are those of the opened file, so that
@@ -392,16 +436,6 @@ fn check_api_url(text: &str) -> Result<Url, ConfigError> {
         "http" => Err(ConfigError::Unencrypted(url)),
         _ => Err(malformed()),
     }
-}
-
-/// Whether the host is this machine. `localhost` counts: the uplink resolves it to loopback itself.
-pub(super) fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or("");
-    let literal = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || literal
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }
 
 fn is_key_id(text: &str) -> bool {

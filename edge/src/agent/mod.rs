@@ -13,7 +13,7 @@
 //! - [`uplink`]: signed requests to the API
 //! - [`status`]: what the agent is doing
 //!
-//! Nothing listens: every connection goes out from here. Nothing writes: of the OPC UA services only
+//! Nothing here listens: every connection goes out. Nothing writes: of the OPC UA services only
 //! those that read, browse and subscribe are used.
 
 pub mod capture;

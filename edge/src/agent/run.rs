@@ -11,6 +11,8 @@ use super::config::Config;
 use super::message::Position;
 use super::spool::{Resume, Spool, SpoolError};
 use super::status::Status;
+use crate::witness::{self, WitnessError};
+
 use super::uplink::{Backoff, DeliveryError, Uplink, UplinkError, UplinkSetupError, blocking, deliver};
 
 /// Time that the API has to take what waits when the agent is told to stop; the rest stays on disk.
@@ -49,6 +51,9 @@ pub enum RunError {
     /// A message cannot be delivered.
     #[error(transparent)]
     Delivery(#[from] DeliveryError),
+    /// The witness cannot begin.
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
 }
 
 /// Runs an agent until `stop` is true, then lets it empty its buffer and its spool as far as the API takes it.
@@ -81,7 +86,29 @@ pub async fn run(
     result
 }
 
-async fn live(config: Config, status: Arc<Status>, mut stop: watch::Receiver<bool>) -> Result<(), RunError> {
+/// Captures, and witnesses beside it: an alarm of the witness is no reason to lose samples.
+async fn live(config: Config, status: Arc<Status>, stop: watch::Receiver<bool>) -> Result<(), RunError> {
+    let Some(settings) = config.witness.clone() else {
+        return capture(config, status, stop).await;
+    };
+    let witness = witness::run(settings, stop.clone());
+    let capture = capture(config, status, stop);
+    tokio::pin!(witness, capture);
+    tokio::select! {
+        captured = &mut capture => captured,
+        witnessed = &mut witness => {
+            // Either it was told to stop, and so was the capture, or it could not begin.
+            witnessed?;
+            capture.await
+        }
+    }
+}
+
+async fn capture(
+    config: Config,
+    status: Arc<Status>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), RunError> {
     let directory = config.spool_dir.clone();
     let spool = Arc::new(blocking(move || Spool::open(&directory)).await?);
     status.found_in_spool(spool.depth().borrow().samples);

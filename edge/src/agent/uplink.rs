@@ -1,7 +1,6 @@
 //! The way up: signed requests to the API, repeated until they are acknowledged.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,21 +10,19 @@ use batchcortex_ledger::request_signature;
 use chrono::Utc;
 use rand::RngExt;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Client, Method, Response, StatusCode, Url, redirect};
+use reqwest::{Client, Method, Response, StatusCode, Url};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::config::{Config, ConfigError, Secret, is_loopback};
+use super::config::{Config, ConfigError, Secret};
 use super::message::Position;
 use super::spool::{Spool, SpoolError, Stored};
 use super::status::Status;
-use crate::explain;
+use crate::{explain, http};
 
 const INGEST: &str = "/v1/ingest";
 const POSITION: &str = "/v1/ingest/position";
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
 
@@ -142,33 +139,13 @@ impl Uplink {
     /// # Errors
     /// When the secret is not usable or the client cannot be built.
     pub fn new(config: &Config) -> Result<Uplink, UplinkSetupError> {
-        // One provider of cryptography in the process; it is no error that it is there already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = Client::builder()
-            .user_agent(concat!("batchcortex-edge/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
-            // A redirect would carry signed data to where nobody decided to send it.
-            .redirect(redirect::Policy::none());
-        if is_loopback(&config.api_url) {
-            // The name counts as loopback, so it must not lead elsewhere.
-            builder = builder
-                .no_proxy()
-                .resolve("localhost", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        }
-        if config.api_url.scheme() == "https" {
-            builder = builder.https_only(true);
-        } else {
-            // Without TLS no certificate is needed, and a machine that has none is no obstacle.
-            builder = builder.tls_certs_only([]);
-        }
         let host = config.api_url.host_str().unwrap_or_default();
         let authority = match config.api_url.port() {
             Some(port) => format!("{host}:{port}"),
             None => host.to_owned(),
         };
         Ok(Uplink {
-            client: builder.build().map_err(UplinkSetupError::Client)?,
+            client: http::client(&config.api_url).map_err(UplinkSetupError::Client)?,
             api_url: config.api_url.clone(),
             authority,
             device_id: config.device_id,

@@ -8,6 +8,8 @@ use anyhow::{Context, Result, ensure};
 use batchcortex_edge::agent::config::Config;
 use batchcortex_edge::agent::session::Connection;
 use batchcortex_edge::agent::{self, tags};
+use batchcortex_edge::witness::accept;
+use batchcortex_edge::witness::status::Report;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -16,7 +18,7 @@ use tracing_subscriber::EnvFilter;
 /// Reads tags of an OPC UA server and posts what it captured to the BatchCortex API.
 ///
 /// The agent only reads: it has no path that writes to equipment or calls its methods. It opens connections
-/// to the OPC UA server and to the API and accepts none. Each sample is on disk before the OPC UA server
+/// to the OPC UA server and to the API, and accepts none unless `witness.listen` says so. Each sample is on disk before the OPC UA server
 /// may forget it, and stays there until the API has acknowledged it.
 #[derive(Parser)]
 #[command(
@@ -43,6 +45,19 @@ A configuration (paths are relative to its directory):
     { name = \"pH\", node_id = \"nsu=urn:batchcortex:plant;s=pH\" },
   ]
 
+  [witness]                                 # optional: cosigns the log's checkpoints
+  key_file = \"witness.keys\"               # made by `batchcortex-keys create witness --name NAME FILE`
+  log_keys = [\"batches.example.com+…\"]    # public keys of the log, handed over on paper
+  state_dir = \"/var/lib/batchcortex-witness\"
+  interval_ms = 1000                        # optional
+  patience_s = 60                           # optional; how long an answer may lag behind
+  silence_s = 300                           # optional; how long nothing may be verified
+  alarm = [\"/usr/local/bin/page\", \"qa\"]  # optional; told by BATCHCORTEX_ALARM_LOG, _CODE, _TEXT, _EVIDENCE
+  listen = \"127.0.0.1:8490\"               # optional: POST /add-checkpoint, GET /status
+  [[witness.feed]]                          # optional: another witness (C2SP tlog-witness)
+  url = \"https://witness.example/\"
+  key = \"witness.example/w1+…\"
+
 Log: BATCHCORTEX_LOG sets the level, such as debug or batchcortex_edge=trace. No secret is logged.
 Exit status: 0 when told to stop (SIGTERM, SIGINT), 1 when a person is needed."
 )]
@@ -68,6 +83,11 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// The witness by itself, and what a person asks and tells it
+    Witness {
+        #[command(subcommand)]
+        command: WitnessCommand,
+    },
     /// List the variables of an OPC UA server, ready for opcua.tags
     Browse {
         /// Address of the server
@@ -77,6 +97,59 @@ enum Command {
         #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
         limit: usize,
     },
+}
+
+#[derive(Subcommand)]
+enum WitnessCommand {
+    /// Witness without capturing, until told to stop; of the configuration only api_url and [witness] are needed
+    Run {
+        /// Configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Print how the witness stands, as JSON; exit status 0 in order, 1 when a person is needed
+    Status {
+        /// Configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// End an alarm: when the log shows again what it had signed, or another incarnation of it is taken as it is.
+    /// The decision is recorded; the evidence stays
+    Accept {
+        /// Configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Why
+        #[arg(long)]
+        reason: String,
+        /// File with the checkpoint to accept, instead of the newest that the log shows
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+    },
+}
+
+async fn witness(command: &WitnessCommand) -> Result<bool> {
+    match command {
+        WitnessCommand::Run { config } => {
+            let settings = Config::load_witness(config)?;
+            batchcortex_edge::witness::run(settings, told_to_stop()?).await?;
+        }
+        WitnessCommand::Status { config } => {
+            let report = Report::from_files(&Config::load_witness(config)?)?;
+            println!("{}", serde_json::to_string_pretty(&report)?);
+            return Ok(report.is_in_order());
+        }
+        WitnessCommand::Accept {
+            config,
+            reason,
+            checkpoint,
+        } => {
+            let settings = Config::load_witness(config)?;
+            let decision = accept::accept(&settings, reason, checkpoint.as_deref()).await?;
+            println!("{}", serde_json::to_string_pretty(&decision)?);
+        }
+    }
+    Ok(true)
 }
 
 fn check(path: &std::path::Path) -> Result<()> {
@@ -91,6 +164,15 @@ fn check(path: &std::path::Path) -> Result<()> {
         config.opcua.tags.len(),
         config.opcua.endpoint
     );
+    if let Some(witness) = &config.witness {
+        let keys = batchcortex_keys::KeyFile::read(&witness.key_file)?;
+        ensure!(
+            keys.cosigner().is_some(),
+            "{} holds the key of a log, not of a witness",
+            witness.key_file.display()
+        );
+        println!("witnesses {} as {}", witness.log_name(), keys.name());
+    }
     println!(
         "posts to {} as device {} with key {}",
         config.api_url, config.device_id, config.key_id
@@ -130,7 +212,11 @@ async fn browse(endpoint: &str, limit: usize) -> Result<()> {
 }
 
 async fn run(path: &std::path::Path, status: Option<&std::path::Path>) -> Result<()> {
-    let config = Config::load(path)?;
+    Ok(agent::run(Config::load(path)?, status, told_to_stop()?).await?)
+}
+
+/// True once the process is told to stop.
+fn told_to_stop() -> Result<watch::Receiver<bool>> {
     let (sender, stop) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -144,7 +230,7 @@ async fn run(path: &std::path::Path, status: Option<&std::path::Path>) -> Result
         // The channel stays open: its end is not a stop.
         std::future::pending::<()>().await;
     });
-    Ok(agent::run(config, status, stop).await?)
+    Ok(stop)
 }
 
 /// The agent's own words, and of the OPC UA library only what the agent cannot see: it speaks of every
@@ -165,6 +251,11 @@ async fn main() -> ExitCode {
         Command::Run { config, status } => run(config, status.as_deref()).await,
         Command::Check { config } => check(config),
         Command::Browse { endpoint, limit } => browse(endpoint, *limit).await,
+        Command::Witness { command } => match witness(command).await {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
