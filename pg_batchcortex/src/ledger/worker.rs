@@ -213,8 +213,9 @@ pub fn damaged_logs() -> i32 {
 }
 
 /// Whether the launcher and this database's sealer run. One that has just ended is waited for: the postmaster starts the launcher again,
-/// and the launcher the sealer, within a second each.
+/// and the launcher the sealer, within a second each. A database that was restored has had none yet, and asks for it here.
 pub fn workers() -> (bool, bool) {
+    want();
     let patience = Instant::now() + 4 * PATROL;
     loop {
         let launcher = BOARD.share().launcher;
