@@ -1,11 +1,12 @@
 //! What is up, for load balancers and people.
 
+use crate::anchor::directory;
 use crate::checkpoint_key;
 use crate::ledger::worker;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
-/// One row a component: library, schema, sealer; 'up' or 'down' and a line that says more.
+/// One row a component: library, schema, sealer, and the checkpoint directory where there is one; 'up' or 'down' and a line that says more.
 #[pg_extern(stable, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 pub fn health() -> TableIterator<
@@ -57,7 +58,8 @@ pub fn health() -> TableIterator<
         ),
         None => "no sealer runs for this database".to_owned(),
     };
-    TableIterator::new(vec![
+    let directory = directory::state(sealer.as_ref().map_or(0, |sealer| sealer.directory));
+    let mut rows = vec![
         row("library", preloaded, library),
         row("schema", migrated, schema),
         row(
@@ -65,5 +67,7 @@ pub fn health() -> TableIterator<
             sealer.is_some_and(|sealer| sealer.damaged == 0),
             sealing,
         ),
-    ])
+    ];
+    rows.extend(directory.map(|(up, detail)| row("checkpoint directory", up, detail)));
+    TableIterator::new(rows)
 }
