@@ -75,7 +75,7 @@ pub fn read(response: &[u8]) -> Result<Token, TokenError> {
             .and_then(|mut texts| texts.value(Tag::Utf8String, ""));
         return Err(TokenError::NotGranted {
             status: code,
-            text: text.map(|text| printable(text)).unwrap_or_default(),
+            text: text.map(printable).unwrap_or_default(),
         });
     }
     let mut content = parts.nested(Tag::Sequence, "the token")?;

@@ -63,7 +63,8 @@ async fn write(database: &Client, count: i64) -> Result<i64> {
 }
 
 async fn size(database: &Client) -> Result<i64> {
-    let query = "select size from batchcortex.ledger_tree where org_id = 'ffffffff-ffff-ffff-ffff-ffffffffffff'";
+    let query =
+        "select size from batchcortex.ledger_tree where org_id = 'ffffffff-ffff-ffff-ffff-ffffffffffff'";
     Ok(database.query_one(query, &[]).await?.get(0))
 }
 
@@ -81,7 +82,10 @@ async fn kept(database: &Client, outside: &Outside) -> Result<()> {
         )
         .await?;
         let there = outside.checkpoints()?;
-        Ok(there.iter().any(|(origin, s, _)| *s == size && *origin == newest).then_some(()))
+        Ok(there
+            .iter()
+            .any(|(origin, s, _)| *s == size && *origin == newest)
+            .then_some(()))
     })
     .await
 }
@@ -174,7 +178,10 @@ async fn an_older_data_directory_that_is_put_back_is_found_and_nothing_is_signed
         .query_one("select count(*) from batchcortex.ledger_incarnation", &[])
         .await?
         .get(0);
-    ensure!(incarnations == 2, "{incarnations} incarnations after another start");
+    ensure!(
+        incarnations == 2,
+        "{incarnations} incarnations after another start"
+    );
 
     // A file with one byte changed says nothing, and is named.
     let (origin, size, text) = outside
@@ -183,14 +190,17 @@ async fn an_older_data_directory_that_is_put_back_is_found_and_nothing_is_signed
         .filter(|(origin, ..)| origin.contains("/2-"))
         .next_back()
         .context("a file of the second incarnation")?;
-    let name = outside
-        .0
-        .join(format!("{}-{size:020}.checkpoint", origin.rsplit('/').next().context("incarnation")?));
+    let name = outside.0.join(format!(
+        "{}-{size:020}.checkpoint",
+        origin.rsplit('/').next().context("incarnation")?
+    ));
     std::fs::remove_file(&name)?;
     std::fs::write(&name, text.replace("sealed 2", "sealed 3"))?;
     let found = verify(&database).await?;
     ensure!(
-        found.iter().any(|finding| finding.starts_with("bad_signature batchcortex.checkpoint_directory 2-")),
+        found
+            .iter()
+            .any(|finding| finding.starts_with("bad_signature batchcortex.checkpoint_directory 2-")),
         "{found:?}"
     );
     Ok(())
@@ -209,7 +219,8 @@ async fn a_directory_that_fails_is_told_and_stops_no_sealing() -> Result<()> {
     cluster.stop()?;
     cluster.serve()?;
     let database = cluster.superuser().await?;
-    let health = "select status || ' ' || detail from batchcortex.health() where component = 'checkpoint directory'";
+    let health =
+        "select status || ' ' || detail from batchcortex.health() where component = 'checkpoint directory'";
     let before = size(&database).await?;
     ensure!(write(&database, 2).await? > before, "nothing was sealed");
     until("health tells it", Duration::from_secs(10), || async {
@@ -232,7 +243,10 @@ async fn a_directory_that_fails_is_told_and_stops_no_sealing() -> Result<()> {
         std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o500))?;
         write(&database, 1).await?;
         until("health tells it", Duration::from_secs(10), || async {
-            Ok(one(&database, health).await?.contains("Permission denied").then_some(()))
+            Ok(one(&database, health)
+                .await?
+                .contains("Permission denied")
+                .then_some(()))
         })
         .await?;
     }
@@ -264,7 +278,10 @@ ess_cert_id_alg = sha256
 fn authority(directory: &Path) -> Result<()> {
     std::fs::write(directory.join("tsa.cnf"), AUTHORITY)?;
     std::fs::write(directory.join("serial"), "01\n")?;
-    std::fs::write(directory.join("extensions"), "extendedKeyUsage = critical, timeStamping\n")?;
+    std::fs::write(
+        directory.join("extensions"),
+        "extendedKeyUsage = critical, timeStamping\n",
+    )?;
     for command in [
         "ecparam -genkey -name prime256v1 -noout -out ca.key",
         "ecparam -genkey -name prime256v1 -noout -out tsa.key",
@@ -309,7 +326,10 @@ async fn a_time_stamp_is_asked_for_checked_kept_and_verified_by_openssl() -> Res
     let size = write(&database, 3).await?;
 
     let row = database
-        .query_one("select batchcortex.timestamp_query($1), batchcortex.signed_checkpoint($1)", &[&size])
+        .query_one(
+            "select batchcortex.timestamp_query($1), batchcortex.signed_checkpoint($1)",
+            &[&size],
+        )
         .await?;
     std::fs::write(directory.join("query.tsq"), row.get::<_, Vec<u8>>(0))?;
     std::fs::write(directory.join("note"), row.get::<_, String>(1))?;
@@ -317,7 +337,8 @@ async fn a_time_stamp_is_asked_for_checked_kept_and_verified_by_openssl() -> Res
     for part in ["Hash Algorithm: sha256", "Nonce: 0x", "Certificate required: yes"] {
         ensure!(shown.contains(part), "{shown}");
     }
-    let reply = "ts -reply -config tsa.cnf -queryfile query.tsq -signer tsa.crt -inkey tsa.key -out response.tsr";
+    let reply =
+        "ts -reply -config tsa.cnf -queryfile query.tsq -signer tsa.crt -inkey tsa.key -out response.tsr";
     openssl(directory, reply)?;
     let response = std::fs::read(directory.join("response.tsr"))?;
     ensure!(add(&database, size, &response).await == Ok(()));
@@ -332,19 +353,44 @@ async fn a_time_stamp_is_asked_for_checked_kept_and_verified_by_openssl() -> Res
 
     // The authority refuses, another checkpoint, another query, bytes that are none, a size that is not there.
     let later = write(&database, 1).await?;
-    ensure!(add(&database, later, &response).await == Err("BC422".to_owned()), "another checkpoint");
+    ensure!(
+        add(&database, later, &response).await == Err("BC422".to_owned()),
+        "another checkpoint"
+    );
     openssl(directory, "ts -query -data note -sha256 -cert -out other.tsq")?;
-    openssl(directory, &reply.replace("query.tsq", "other.tsq").replace("response.tsr", "other.tsr"))?;
+    openssl(
+        directory,
+        &reply
+            .replace("query.tsq", "other.tsq")
+            .replace("response.tsr", "other.tsr"),
+    )?;
     let other = std::fs::read(directory.join("other.tsr"))?;
-    ensure!(add(&database, size, &other).await == Err("BC422".to_owned()), "another nonce");
-    openssl(directory, "ts -query -data note -sha256 -cert -no_nonce -out bare.tsq")?;
-    openssl(directory, &reply.replace("query.tsq", "bare.tsq").replace("response.tsr", "bare.tsr"))?;
+    ensure!(
+        add(&database, size, &other).await == Err("BC422".to_owned()),
+        "another nonce"
+    );
+    openssl(
+        directory,
+        "ts -query -data note -sha256 -cert -no_nonce -out bare.tsq",
+    )?;
+    openssl(
+        directory,
+        &reply
+            .replace("query.tsq", "bare.tsq")
+            .replace("response.tsr", "bare.tsr"),
+    )?;
     let bare = std::fs::read(directory.join("bare.tsr"))?;
     ensure!(add(&database, size, &bare).await == Ok(()), "no nonce");
-    std::fs::write(directory.join("tsa.cnf"), AUTHORITY.replace("digests = sha256", "digests = sha512"))?;
+    std::fs::write(
+        directory.join("tsa.cnf"),
+        AUTHORITY.replace("digests = sha256", "digests = sha512"),
+    )?;
     openssl(directory, &reply.replace("response.tsr", "refused.tsr"))?;
     let refused = std::fs::read(directory.join("refused.tsr"))?;
-    ensure!(add(&database, size, &refused).await == Err("BC422".to_owned()), "a refusal");
+    ensure!(
+        add(&database, size, &refused).await == Err("BC422".to_owned()),
+        "a refusal"
+    );
     ensure!(add(&database, size, b"no DER").await == Err("BC400".to_owned()));
     ensure!(add(&database, size, &response[..response.len() - 1]).await == Err("BC400".to_owned()));
     ensure!(add(&database, size + 1_000_000, &response).await == Err("BC404".to_owned()));
@@ -359,7 +405,10 @@ async fn a_time_stamp_is_asked_for_checked_kept_and_verified_by_openssl() -> Res
         .context("the imprint stands in the response")?;
     tampered[at] ^= 1;
     std::fs::write(directory.join("response.tsr"), &tampered)?;
-    ensure!(openssl(directory, check).is_err(), "openssl accepts a tampered response");
+    ensure!(
+        openssl(directory, check).is_err(),
+        "openssl accepts a tampered response"
+    );
     ensure!(add(&database, size, &tampered).await == Err("BC422".to_owned()));
     database
         .execute(
@@ -370,7 +419,8 @@ async fn a_time_stamp_is_asked_for_checked_kept_and_verified_by_openssl() -> Res
         .await?;
     let found = verify(&database).await?;
     ensure!(
-        found.len() == 1 && found[0].starts_with(&format!("wrong_timestamp batchcortex.ledger_timestamp {size}")),
+        found.len() == 1
+            && found[0].starts_with(&format!("wrong_timestamp batchcortex.ledger_timestamp {size}")),
         "{found:?}"
     );
     for statement in [
@@ -379,7 +429,10 @@ async fn a_time_stamp_is_asked_for_checked_kept_and_verified_by_openssl() -> Res
         "truncate batchcortex.ledger_timestamp",
     ] {
         let refused = database.batch_execute(statement).await.err().context(statement)?;
-        ensure!(refused.code().map(|code| code.code()) == Some("BC001"), "{statement}: {refused}");
+        ensure!(
+            refused.code().map(|code| code.code()) == Some("BC001"),
+            "{statement}: {refused}"
+        );
     }
     Ok(())
 }

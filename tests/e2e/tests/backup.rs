@@ -42,8 +42,10 @@ async fn a_dump_is_restored_with_its_roots_and_an_altered_one_is_found() -> Resu
 
     let target = Cluster::bare("restored")?;
     // A sealer for each database.
-    target.configure("max_worker_processes = 24
-")?;
+    target.configure(
+        "max_worker_processes = 24
+",
+    )?;
     target.stop()?;
     target.take_keys_of(&works.cluster)?;
     target.serve()?;

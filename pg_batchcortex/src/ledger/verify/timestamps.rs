@@ -23,6 +23,7 @@ pub fn check(findings: &mut Vec<Finding>) -> u64 {
         // SAFETY: a bytea and a text column.
         let bytes = |i: usize| {
             row.get(i)
+                // SAFETY: a text or bytea column.
                 .map(|datum| unsafe { with_varlena(datum, <[u8]>::to_vec) })
         };
         let size = row.get(0).map_or(0, |datum| datum.value() as i64);
