@@ -21,7 +21,7 @@ mod telemetry; // messages of devices
 pgrx::pg_module_magic!(name, version);
 
 /// The files below once more, as text: verification compares what stands in the catalog with them.
-pub(crate) const SQL_FUNCTIONS: [&str; 21] = [
+pub(crate) const SQL_FUNCTIONS: [&str; 22] = [
     include_str!("../../sql/functions/access.sql"),
     include_str!("../../sql/functions/isolation.sql"),
     include_str!("../../sql/functions/identity.sql"),
@@ -38,6 +38,7 @@ pub(crate) const SQL_FUNCTIONS: [&str; 21] = [
     include_str!("../../sql/functions/capture.sql"),
     include_str!("../../sql/functions/batch.sql"),
     include_str!("../../sql/functions/ledger.sql"),
+    include_str!("../../sql/functions/witness.sql"),
     include_str!("../../sql/functions/telemetry.sql"),
     include_str!("../../sql/functions/migration.sql"),
     include_str!("../../sql/functions/protection.sql"),
@@ -187,6 +188,17 @@ pgrx::extension_sql_file!(
         ledger::lookup::leaf_of,
         checkpoint_key::checkpoint_keys,
         health::health
+    ]
+);
+pgrx::extension_sql_file!(
+    "../../sql/functions/witness.sql",
+    name = "witness",
+    requires = [
+        "ledger",
+        "retention",
+        ledger::witness::read_verifier_key,
+        ledger::witness::read_submission,
+        ledger::witness::check_cosignature
     ]
 );
 pgrx::extension_sql_file!(

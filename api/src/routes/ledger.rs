@@ -1,4 +1,8 @@
-//! Verification of the ledger.
+//! Verification of the ledger, and the logs themselves.
+
+mod global;
+mod organisation;
+mod tiled;
 
 use axum::extract::State;
 use serde::Serialize;
@@ -18,7 +22,10 @@ use crate::wire::RawJson;
 const FINDINGS_LIMIT: usize = 1000;
 
 pub(crate) fn routes() -> OpenApiRouter<Database> {
-    OpenApiRouter::new().routes(routes!(verify))
+    OpenApiRouter::new()
+        .routes(routes!(verify))
+        .merge(global::routes())
+        .merge(organisation::routes())
 }
 
 /// What verification found.

@@ -3,6 +3,7 @@
 
 mod capture; // triggers of tracked tables as they should be
 mod checkpoints; // what checkpoints say, and who signed it
+mod cosignatures; // what witnesses have signed
 mod disposed; // leaves whose records were disposed of
 mod global; // the global log's leaves against the checkpoints that they are
 mod log; // one organisation's log
@@ -14,6 +15,7 @@ mod sources; // which tables these are
 use crate::checkpoint_key;
 use crate::ledger::incarnation::Lives;
 use crate::ledger::worker;
+use crate::settings::WITNESS_QUORUM;
 use batchcortex_ledger::global::GLOBAL;
 use global::Statements;
 use log::Summary;
@@ -63,6 +65,7 @@ fn run(org: Option<Uuid>) -> Verification {
         Some(statements),
         &mut findings,
     ));
+    cosignatures::check(&lives, &mut findings);
     // SAFETY: as above.
     unsafe { pg_sys::SPI_finish() };
     Verification {
@@ -73,8 +76,8 @@ fn run(org: Option<Uuid>) -> Verification {
 }
 
 /// Checks the logs that the caller may see, or one of them, in one snapshot. One row a finding, none when all is intact.
-/// code: wrong_leaf, missing_row, row_without_leaf, wrong_time, wrong_tile, wrong_root, inconsistent_checkpoint, bad_signature, weakened_protection,
-/// wrong_disposal, session_without_event, changed_session.
+/// code: wrong_leaf, missing_row, row_without_leaf, wrong_time, wrong_tile, wrong_root, inconsistent_checkpoint, bad_signature, wrong_cosignature,
+/// weakened_protection, wrong_disposal, session_without_event, changed_session.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
@@ -117,6 +120,8 @@ pub fn verify_report(org: default!(Option<Uuid>, "NULL")) -> Json {
         "logs": done.logs,
         "signed": done.logs.last().is_some_and(|global| global.signed()),
         "keys": checkpoint_key::verifiers().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "witnesses": cosignatures::witnesses(),
+        "witness_quorum": WITNESS_QUORUM.get(),
         "sealer": worker::sealer().is_some(),
         "seconds": done.seconds,
         "rows_per_second": if done.seconds > 0.0 { rows as f64 / done.seconds } else { 0.0 },
