@@ -17,7 +17,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{NoTls, Row};
 
 use crate::problem::{self, Problem};
-use crate::request::Caller;
+use crate::request::{Caller, Origin};
 use crate::settings::DatabaseSettings;
 
 /// A parameter and its type. The types are said here, so that the server is not asked for them.
@@ -32,7 +32,7 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time beyond the statement timeouts after which a silent database is given up.
 const GRACE: Duration = Duration::from_secs(5);
 
-const OPEN_REQUEST: &str = "select from batchcortex_api.open_request($1, $2, $3, $4)";
+pub(crate) const OPEN_REQUEST: &str = "select from batchcortex_api.open_request($1, $2, $3, $4)";
 
 /// A call of one function of `batchcortex_api`.
 pub struct Call<'a> {
@@ -49,6 +49,7 @@ pub struct Database {
     begin: String,
     statement_timeout: Duration,
     proofs: Arc<Semaphore>,
+    pub(crate) streams: Arc<Semaphore>,
 }
 
 /// How much of the database this process takes at once.
@@ -93,6 +94,8 @@ impl Database {
             begin: format!("begin; set local statement_timeout = {milliseconds}; set local timezone = 'UTC'"),
             statement_timeout,
             proofs: Arc::new(Semaphore::new(share.proofs.min(share.connections / 2).max(1))),
+            // A stream holds its connection as long as its client reads: most are for short requests.
+            streams: Arc::new(Semaphore::new((share.connections / 4).max(1))),
         })
     }
 
@@ -108,17 +111,10 @@ impl Database {
         calls: [Call<'_>; N],
     ) -> Result<[Vec<Row>; N], Problem> {
         let credential = caller.credential.reveal();
-        let origin = &caller.origin;
-        let identity: [Parameter<'_>; 4] = [
-            (&credential, Type::TEXT),
-            (&origin.client_ip, Type::INET),
-            (&origin.user_agent, Type::TEXT),
-            (&origin.request_id, Type::TEXT),
-        ];
         self.transact(
             Some(Call {
                 sql: OPEN_REQUEST,
-                parameters: &identity,
+                parameters: &identity(&credential, &caller.origin),
             }),
             calls,
         )
@@ -159,6 +155,11 @@ impl Database {
             }
             None => self.call(call).await,
         }
+    }
+
+    /// A connection of the pool.
+    pub(crate) async fn client(&self) -> Result<Object, Problem> {
+        Ok(self.pool.get().await?)
     }
 
     /// Stops handing out connections.
@@ -218,6 +219,16 @@ impl Database {
         committed?;
         Ok(answers)
     }
+}
+
+/// The parameters of [`OPEN_REQUEST`].
+pub(crate) fn identity<'a>(credential: &'a &str, origin: &'a Origin) -> [Parameter<'a>; 4] {
+    [
+        (credential, Type::TEXT),
+        (&origin.client_ip, Type::INET),
+        (&origin.user_agent, Type::TEXT),
+        (&origin.request_id, Type::TEXT),
+    ]
 }
 
 /// The only row of an answer.

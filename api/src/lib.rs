@@ -6,6 +6,7 @@
 pub mod body;
 pub mod database;
 pub mod layers;
+pub mod lines;
 pub mod openapi;
 pub mod problem;
 pub mod request;

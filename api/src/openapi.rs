@@ -146,6 +146,15 @@ impl IntoResponses for ReadProblems {
     }
 }
 
+/// Problems of a route that exports as the caller.
+pub struct ExportProblems;
+
+impl IntoResponses for ExportProblems {
+    fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+        problems(&[401, 403, 404, 409, 422, 429, 500, 503, 504])
+    }
+}
+
 /// Problems of a route that writes as the caller.
 pub struct WriteProblems;
 

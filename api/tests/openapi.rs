@@ -125,6 +125,7 @@ fn the_routes_are_those_of_the_first_release() {
         "post /v1/invitations",
         "post /v1/invitations/accept",
         "get /v1/verify",
+        "get /v1/evidence",
         "get /v1/openapi.json",
     ] {
         assert!(routes.iter().any(|known| known == route), "{route}");

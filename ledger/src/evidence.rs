@@ -33,7 +33,7 @@ pub use finding::{Finding, FindingKind, Unreadable};
 pub use hex::{decode as decode_hex, encode as encode_hex};
 pub use line::{Header, Line, LineError, MAX_LINE, leaf_line};
 pub use show::{record_name, show, unix_time};
-pub use text::{Scope, is_instant};
+pub use text::{Scope, instant, is_instant};
 pub use trust::{GlobalCheckpoint, OldCheckpoint, Trust, TrustError};
 pub use verify::{Leaf, Report, Verifier};
 pub use walk::subtrees;

@@ -11,5 +11,5 @@ mod verify;
 
 pub use compact_range::{CompactRange, root_of};
 pub use error::ProofError;
-pub use prove::{NodeSource, consistency_proof, inclusion_proof, root_at};
+pub use prove::{NodeSource, consistency_proof, inclusion_proof, range_at, root_at};
 pub use verify::{root_from_inclusion, verify_consistency, verify_inclusion};

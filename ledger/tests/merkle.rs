@@ -4,8 +4,8 @@ mod common;
 
 use batchcortex_ledger::hash::{Hash, empty_root, leaf_hash};
 use batchcortex_ledger::merkle::{
-    CompactRange, ProofError, consistency_proof, inclusion_proof, root_at, root_from_inclusion, root_of,
-    verify_consistency, verify_inclusion,
+    CompactRange, ProofError, consistency_proof, inclusion_proof, range_at, root_at, root_from_inclusion,
+    root_of, verify_consistency, verify_inclusion,
 };
 use common::{leaves, mth, path, proof};
 use proptest::prelude::*;
@@ -58,6 +58,7 @@ fn every_proof_of_small_trees_is_the_rfc_s_and_verifies() {
         let tree = &all[..size];
         let root = mth(tree);
         assert_eq!(root_at(tree, size as u64), Ok(root));
+        assert_eq!(range_at(tree, size as u64).map(|range| range.root()), Ok(root));
         for (index, leaf) in tree.iter().enumerate() {
             let made = inclusion_proof(tree, index as u64, size as u64).unwrap();
             assert_eq!(made, path(index, tree), "leaf {index} of {size}");
@@ -94,6 +95,7 @@ fn what_does_not_exist_has_no_proof() {
     assert_eq!(consistency_proof(tree, 0, 2), Err(ProofError::EmptyTree));
     assert_eq!(root_at(tree, 0), Ok(empty_root()));
     assert!(root_at(tree, u64::MAX).is_err());
+    assert!(range_at(tree, u64::MAX).is_err());
     assert!(inclusion_proof(tree, u64::MAX - 1, u64::MAX).is_err());
     assert!(consistency_proof(tree, u64::MAX - 1, u64::MAX).is_err());
 }

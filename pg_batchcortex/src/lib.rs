@@ -21,7 +21,7 @@ mod telemetry; // messages of devices
 pgrx::pg_module_magic!(name, version);
 
 /// The files below once more, as text: verification compares what stands in the catalog with them.
-pub(crate) const SQL_FUNCTIONS: [&str; 22] = [
+pub(crate) const SQL_FUNCTIONS: [&str; 23] = [
     include_str!("../../sql/functions/access.sql"),
     include_str!("../../sql/functions/isolation.sql"),
     include_str!("../../sql/functions/identity.sql"),
@@ -39,6 +39,7 @@ pub(crate) const SQL_FUNCTIONS: [&str; 22] = [
     include_str!("../../sql/functions/batch.sql"),
     include_str!("../../sql/functions/ledger.sql"),
     include_str!("../../sql/functions/witness.sql"),
+    include_str!("../../sql/functions/evidence.sql"),
     include_str!("../../sql/functions/telemetry.sql"),
     include_str!("../../sql/functions/migration.sql"),
     include_str!("../../sql/functions/protection.sql"),
@@ -183,6 +184,7 @@ pgrx::extension_sql_file!(
         ledger::proof::verify_consistency,
         ledger::verify::verify,
         ledger::verify::verify_report,
+        ledger::verify::verify_since,
         ledger::worker::request_seal,
         ledger::worker::damaged_logs,
         ledger::lookup::leaf_of,
@@ -202,6 +204,11 @@ pgrx::extension_sql_file!(
     ]
 );
 pgrx::extension_sql_file!(
+    "../../sql/functions/evidence.sql",
+    name = "evidence",
+    requires = ["ledger", "event", ledger::evidence::write_evidence]
+);
+pgrx::extension_sql_file!(
     "../../sql/functions/telemetry.sql",
     name = "telemetry",
     requires = [
@@ -219,6 +226,8 @@ pgrx::extension_sql_file!(
         "isolation",
         migration::migrations,
         migration::apply_migration,
+        ledger::verify::protection::structure::schema_structure,
+        ledger::verify::protection::structure::is_structure_told,
         "event"
     ]
 );

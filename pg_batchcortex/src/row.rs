@@ -4,7 +4,7 @@ use batchcortex_ledger::hash::Hash;
 use batchcortex_ledger::record::RecordEncoder;
 use pgrx::{PgTupleDesc, pg_sys};
 use std::cell::RefCell;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 /// A row taken apart: one datum and one null flag a column, in the table's order.
 pub struct Row<'a> {
@@ -103,6 +103,16 @@ impl<'a> Row<'a> {
     /// The leaf hash of the row of a table that is not the project's: fields in the order of the bytes of their names, which a
     /// restored table and its partitions share even when their columns stand in another order.
     pub fn leaf_by_name(&self, domain: &str) -> Result<Hash, String> {
+        let encoded = self.encode_by_name(domain).leaf_hash();
+        encoded.map(|(hash, _)| hash).map_err(|e| e.to_string())
+    }
+
+    /// The preimage behind [`Row::leaf_by_name`].
+    pub fn preimage_by_name(&self, domain: &str) -> Result<Vec<u8>, String> {
+        self.encode_by_name(domain).finish().map_err(|e| e.to_string())
+    }
+
+    fn encode_by_name(&self, domain: &str) -> RecordEncoder {
         let mut columns: Vec<(&str, usize)> = (0..self.desc.len())
             .filter(|&i| !self.nulls[i])
             .filter_map(|i| {
@@ -122,9 +132,6 @@ impl<'a> Row<'a> {
             }
         }
         encoder
-            .leaf_hash()
-            .map(|(hash, _)| hash)
-            .map_err(|e| e.to_string())
     }
 
     /// The bytes of a column as they stand in a preimage; none when null.
@@ -344,6 +351,27 @@ unsafe fn text_form(kind: pg_sys::Oid, datum: pg_sys::Datum, sink: impl FnOnce(&
         sink(CStr::from_ptr(text).to_bytes());
         pg_sys::pfree(text.cast());
         pg_sys::AtEOXact_GUC(true, level);
+    }
+}
+
+/// A datum of a type from the bytes that stand for it in a preimage, in the current memory context. Raises when they are no value of it.
+pub fn datum_of(kind: pg_sys::Oid, bytes: &[u8]) -> pg_sys::Datum {
+    let _utf8 = ServerEncoding::enter();
+    let buffer = CString::new(bytes.to_vec()).ok();
+    // SAFETY: the type exists, it is a column's; its input functions check what they are given, and raise.
+    unsafe {
+        let (mut function, mut parameter) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
+        if holds_oids(kind)
+            && let Some(text) = &buffer
+        {
+            pg_sys::getTypeInputInfo(kind, &raw mut function, &raw mut parameter);
+            return pg_sys::OidInputFunctionCall(function, text.as_ptr().cast_mut(), parameter, -1);
+        }
+        pg_sys::getTypeBinaryInputInfo(kind, &raw mut function, &raw mut parameter);
+        let mut message = pg_sys::StringInfoData::default();
+        pg_sys::initStringInfo(&raw mut message);
+        pg_sys::appendBinaryStringInfo(&raw mut message, bytes.as_ptr().cast(), bytes.len() as i32);
+        pg_sys::OidReceiveFunctionCall(function, &raw mut message, parameter, -1)
     }
 }
 

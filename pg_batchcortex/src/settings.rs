@@ -28,6 +28,10 @@ pub static CHECKPOINT_KEY_FILE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"pg_batchcortex.checkpoint_keys"));
 /// Why append-only enforcement is off; none when it is on.
 pub static BREAK_GLASS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+/// Libraries that the scripts of extensions may declare functions from, besides those that are preloaded.
+pub static ALLOWED_LIBRARIES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+/// How long a leaf may wait for its sealing before verification says so, in seconds.
+pub static SEAL_OVERDUE: GucSetting<i32> = GucSetting::<i32>::new(300);
 /// How far ahead of the server's clock a source time may be, in seconds.
 pub static CLOCK_AHEAD: GucSetting<i32> = GucSetting::<i32>::new(60);
 /// How far the creation time of a request signature may be from the server's clock, in seconds.
@@ -103,6 +107,16 @@ pub fn define() {
         100,
         GucContext::Sighup,
         GucFlags::default(),
+    );
+    number(
+        c"batchcortex.seal_overdue",
+        c"How long a leaf may wait for its sealing before verify() says so.",
+        c"In seconds since its record was stored. A transaction that takes longer than this to commit is told of, too.",
+        &SEAL_OVERDUE,
+        1,
+        604_800,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
     );
     // Superusers may set these for a session, and so for a database or a role: bulk loads, tests. The API's login may not.
     for (name, about, more, setting) in [
@@ -280,6 +294,14 @@ pub fn define() {
         &BREAK_GLASS,
         at_start(),
         GucFlags::default(),
+    );
+    GucRegistry::define_string_guc(
+        c"batchcortex.allowed_libraries",
+        c"Libraries that extensions may declare functions in C from, separated by commas.",
+        c"Besides the preloaded ones and PL/pgSQL: the name of a file in the server's own directory, without its suffix, or a path.",
+        &ALLOWED_LIBRARIES,
+        at_start(),
+        GucFlags::SUPERUSER_ONLY,
     );
     // SAFETY: the check hooks are guarded and only read globals of the process.
     unsafe {

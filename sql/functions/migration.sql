@@ -49,10 +49,18 @@ begin
                 after => json_build_object('name', m.name, 'sha256', encode(m.sha256, 'hex')))
        from batchcortex.schema_migration m where m.version = any (fresh) order by m.version;
     perform batchcortex.make_partitions();
+    -- What the tables are is told once a version and major version of PostgreSQL: verify() compares them with it.
+    if not batchcortex.is_structure_told() then
+        perform batchcortex.log_event('schema.structure', 'schema_migration', (select max(m.version)::text from batchcortex.schema_migration m),
+                    after => batchcortex.schema_structure());
+    end if;
 end
 $$;
 comment on procedure batchcortex.migrate() is
 'Creates or updates the tables of BatchCortex in one transaction: all of it or nothing. Safe to run again. Each applied step is a row of batchcortex.schema_migration and an event of the installation''s log. Errors: 42501 not a superuser; BC503 wrong encoding, or an applied migration differs from the library''s.';
 
 comment on function batchcortex.migrations() is 'The steps of this library in order: number, name, SQL statements, SHA-256 of the statements.';
+comment on function batchcortex.schema_structure() is
+'What the tables of BatchCortex are now: {"major": version of PostgreSQL, "parts": {part: the first 12 bytes of the SHA-256 of its definition, in hex}}; parts are tables, columns, constraints, indexes, views. migrate() records it as schema.structure.';
+comment on function batchcortex.is_structure_told() is 'Behind migrate(): whether an event tells what the tables of the applied version are under this major version of PostgreSQL.';
 comment on function batchcortex.apply_migration(integer) is 'Behind migrate(): runs one step that has not been applied, with the guard out of its way.';

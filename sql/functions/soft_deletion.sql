@@ -13,6 +13,20 @@ end
 $$;
 comment on function batchcortex.tombstone_stamp() is 'BEFORE INSERT trigger of tombstones: sets deleted_at to the server''s time and deleted_by to the session''s user.';
 
+create function batchcortex.keep_rows(relation regclass) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- For each row: what comes through a parent, by a cascade or by logical replication fires no statement trigger here, TRUNCATE aside.
+    execute format('create trigger keep_rows before delete on %s for each row execute function batchcortex.refuse_delete()', relation);
+    execute format('create trigger keep_rows_truncate before truncate on %s for each statement execute function batchcortex.refuse_delete()', relation);
+    execute format('alter table %1$s enable always trigger keep_rows, enable always trigger keep_rows_truncate', relation);
+end
+$$;
+comment on function batchcortex.keep_rows(regclass) is
+'Refuses DELETE and TRUNCATE of a table by triggers that fire in every replication role (SQLSTATE BC001); rows may be changed.';
+
 create function batchcortex.make_soft_deletable(t regclass) returns regclass
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -71,8 +85,9 @@ begin
         case when current_setting('server_version_num')::integer >= 150000 then 'with (security_invoker = true)' end, t, tombstone,
         (select string_agg(format('d.%1$I = r.%1$I', k), ' and ') from unnest(keys) k));
     execute format('alter view %s owner to %s', living, c.relowner::regrole);
-    execute format('create trigger keep_rows before delete or truncate on %s for each statement execute function batchcortex.refuse_delete()', t);
-    execute format('alter table %s enable always trigger keep_rows', t);
+    perform batchcortex.keep_rows(t);
+    -- A view takes no trigger that is ENABLE ALWAYS, and needs none: this one marks it as guarded.
+    execute format('create trigger keep_rows before delete on %s for each statement execute function batchcortex.refuse_delete()', living);
     perform batchcortex.protect(tombstone::regclass);
     perform batchcortex.log_event('table.soft_deletable', 'table', t::text, after => json_build_object('tombstones', tombstone, 'living', living));
     return tombstone::regclass;

@@ -92,7 +92,8 @@ comment on column batchcortex.ledger_tile.records is
 'Level 0 only: for each leaf, relation_id (2 bytes, big-endian), key length (2 bytes, big-endian) and key: which record the leaf stands for.';
 comment on column batchcortex.ledger_tile.recorded_from is 'Level 0 only: earliest recorded_at of the tile''s records; narrows the search for a record''s leaf.';
 comment on column batchcortex.ledger_tile.recorded_to is 'Level 0 only: latest recorded_at of the tile''s records.';
-create index on batchcortex.ledger_tile (org_id, recorded_to, recorded_from) where level = 0;
+-- Not WHERE level = 0: the look-up of one tile would match it too, and read them all when the planner knows little.
+create index on batchcortex.ledger_tile (org_id, recorded_to, recorded_from) where recorded_to is not null;
 select batchcortex.isolate('batchcortex.ledger_tile');
 select batchcortex.open_global_log('batchcortex.ledger_tile');
 select batchcortex.make_single_writer('batchcortex.ledger_tile', 'insert or update or delete');

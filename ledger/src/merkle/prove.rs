@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::ProofError;
+use super::{CompactRange, ProofError};
 use crate::hash::{Hash, empty_root, node_hash};
 
 /// A stored tree that gives the roots of its perfect subtrees.
@@ -30,6 +30,22 @@ pub fn root_at<S: NodeSource + ?Sized>(source: &S, size: u64) -> Result<Hash, Pr
         0 => Ok(empty_root()),
         _ => range_root(source, 0..size),
     }
+}
+
+/// The compact range of the first `size` leaves, from the nodes for the bits set in `size`.
+///
+/// # Errors
+/// [`ProofError::MissingNode`] when a node is not stored; [`ProofError::TooLarge`] from 2^63 leaves.
+pub fn range_at<S: NodeSource + ?Sized>(source: &S, size: u64) -> Result<CompactRange, ProofError> {
+    let mut nodes = Vec::new();
+    let mut start = 0;
+    for level in (0..64u8).rev().filter(|level| size >> level & 1 == 1) {
+        let index = start >> level;
+        let node = source.node(level, index);
+        nodes.push(node.ok_or(ProofError::MissingNode { level, index })?);
+        start += 1 << level;
+    }
+    CompactRange::from_nodes(size, nodes)
 }
 
 /// The audit path of leaf `index` in the tree of the first `size` leaves, from the leaf's sibling up

@@ -1,7 +1,8 @@
 //! The register of tracked tables. It is written here alone, together with the event that tells of it, so that no table is ever
 //! untracked without a trace: not by a row removed from the register, and not by a trigger dropped.
 
-use crate::protection::guard;
+use crate::ledger::verify::tracked;
+use crate::protection::{alteration, guard};
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 use std::cell::Cell;
@@ -80,10 +81,12 @@ pub fn end_tracking(target: pg_sys::Oid, reason: Option<&str>) -> bool {
         let _open = Open::enter();
         Spi::get_one_with_args::<String>(query, &[target.into()])
     };
-    let Some(was) = was.unwrap_or_report() else {
+    // Where the register was written behind the guard's back the log still tells that the table is tracked: that ends here, too.
+    let was = was.unwrap_or_report();
+    if was.is_none() && !tracked::is_told(&alteration::name(target)) {
         return false;
-    };
-    tell("table.untracked", target, reason, Some(was), None);
+    }
+    tell("table.untracked", target, reason, was, None);
     drop_triggers(target);
     true
 }
@@ -98,6 +101,11 @@ pub fn drop_unregistered_capture(target: pg_sys::Oid) {
     );
     if registered.unwrap_or_report() == Some(true) {
         error!("the table is tracked: batchcortex.untrack() ends that");
+    }
+    if tracked::is_told(&alteration::name(target)) {
+        error!(
+            "the log tells that the table is tracked, and it is not registered: batchcortex.untrack() ends that"
+        );
     }
     drop_triggers(target);
 }

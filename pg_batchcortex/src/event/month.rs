@@ -20,6 +20,17 @@ pub fn bounds(year: i64, month: i64) -> (i64, i64) {
     (first(year, month), first(next.0, next.1))
 }
 
+/// A time so many months later, in the same day of the month or its last, as PostgreSQL adds an interval.
+pub fn later(microseconds: i64, months: i64) -> i64 {
+    let (year, month) = month_of(microseconds);
+    let into = microseconds - bounds(year, month).0;
+    let (first, next) = {
+        let count = year * 12 + month - 1 + months;
+        bounds(count.div_euclid(12), count.rem_euclid(12) + 1)
+    };
+    first + into.div_euclid(DAY).min((next - first) / DAY - 1) * DAY + into.rem_euclid(DAY)
+}
+
 /// Year and month of a day counted from 1970-01-01, in the proleptic Gregorian calendar.
 fn civil_month(day: i64) -> (i64, i64) {
     let shifted = day + 719_468;

@@ -83,7 +83,8 @@ fn token_at(text: &[u8], at: usize) -> Option<usize> {
     (digits >= DIGITS).then_some(prefix.len() + digits)
 }
 
-fn mask_tokens(text: &mut [u8]) {
+/// Overwrites credentials wherever they stand.
+pub fn mask_tokens(text: &mut [u8]) {
     for at in 0..text.len() {
         if let Some(length) = token_at(text, at) {
             text[at + 4..at + length].fill(b'*');

@@ -38,9 +38,9 @@ impl Lives {
         let mut scan = Scan::open(query, &[], 1000);
         while scan.next(|row| {
             let number = |i: usize| row.get(i).map_or(0, |datum| datum.value() as i64);
-            // SAFETY: text and bytea columns.
             let bytes = |i: usize| {
                 row.get(i)
+                    // SAFETY: text and bytea columns.
                     .map(|datum| unsafe { with_varlena(datum, <[u8]>::to_vec) })
             };
             let text = |i: usize| bytes(i).and_then(|bytes| String::from_utf8(bytes).ok());

@@ -1,7 +1,8 @@
 //! The preimage of a row as SQL functions, so that anyone can hash it with a tool of their own.
 
+use super::digest::Digest;
 use crate::error::{self, Refusal};
-use crate::row::{Row, bytes_datum};
+use crate::row::{Row, bytes_datum, with_varlena};
 use pgrx::{PgTupleDesc, pg_sys};
 
 /// `event_preimage(record) returns bytea`.
@@ -22,7 +23,43 @@ pub unsafe extern "C-unwind" fn segment_preimage(fcinfo: pg_sys::FunctionCallInf
 
 crate::function_info!(pg_finfo_segment_preimage);
 
+/// `row_digest(record, domain text, key_column text) returns bytea`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn row_digest(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: declared strict with one composite and two text arguments.
+    unsafe {
+        error::raising(|| {
+            let arguments = (*fcinfo).args.as_slice(3);
+            let text = |i: usize| {
+                with_varlena(arguments[i].value, |bytes| {
+                    String::from_utf8_lossy(bytes).into_owned()
+                })
+            };
+            let (domain, key) = (text(1), text(2));
+            let digest = with_composite(fcinfo, |row| Digest::of(row, &domain, &key));
+            let digest = digest.ok_or_else(|| {
+                Refusal::new(
+                    error::MALFORMED,
+                    "the row has no columns key, recorded_at and leaf_hash".to_owned(),
+                )
+            })?;
+            Ok(bytes_datum(&digest.pack()))
+        })
+    }
+}
+
+crate::function_info!(pg_finfo_row_digest);
+
 unsafe fn of_composite(fcinfo: pg_sys::FunctionCallInfo, domain: &str) -> Result<pg_sys::Datum, Refusal> {
+    // SAFETY: as the caller promises.
+    let preimage = unsafe { with_composite(fcinfo, |row| row.preimage(domain, row.position("leaf_hash"))) };
+    Ok(bytes_datum(
+        &preimage.map_err(|e| Refusal::new(error::TOO_LARGE, e))?,
+    ))
+}
+
+/// Calls `body` with the composite value that is the first argument.
+unsafe fn with_composite<R>(fcinfo: pg_sys::FunctionCallInfo, body: impl FnOnce(&Row<'_>) -> R) -> R {
     // SAFETY: a composite datum is a varlena that starts with a heap tuple header.
     unsafe {
         let argument = (*fcinfo).args.as_slice(1)[0].value;
@@ -35,11 +72,6 @@ unsafe fn of_composite(fcinfo: pg_sys::FunctionCallInfo, domain: &str) -> Result
             kind.datum_typeid,
             kind.datum_typmod,
         ));
-        let row = Row::of(&desc, &raw mut tuple);
-        let leaf_hash = row.position("leaf_hash");
-        let preimage = row
-            .preimage(domain, leaf_hash)
-            .map_err(|e| Refusal::new(error::TOO_LARGE, e))?;
-        Ok(bytes_datum(&preimage))
+        body(&Row::of(&desc, &raw mut tuple))
     }
 }

@@ -1,18 +1,29 @@
 //! Inclusion and consistency proofs (RFC 6962 §2.1.1, §2.1.2), made from the stored tiles and checked without them.
 
 use batchcortex_ledger::hash::Hash;
-use batchcortex_ledger::merkle;
+use batchcortex_ledger::merkle::{self, CompactRange};
 use batchcortex_ledger::tile::{self, TileSource, Tiles};
 use pgrx::datum::{Array, Uuid};
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
+/// The compact range of the first `size` leaves of a log; none when the stored tree is smaller or damaged.
+pub fn stored_range(org_id: Uuid, size: u64) -> Option<CompactRange> {
+    let source = StoredTiles::reaching(org_id, i64::try_from(size).ok()?)?;
+    merkle::range_at(&Tiles::new(&source, size), size).ok()
+}
+
 /// The tiles of one organisation, as the caller may see them.
-struct StoredTiles {
+pub struct StoredTiles {
     org_id: Uuid,
 }
 
 impl StoredTiles {
+    /// The tiles of a tree that is known to be there.
+    pub fn of(org_id: Uuid) -> Self {
+        StoredTiles { org_id }
+    }
+
     /// None when the tree is smaller: the proof of a tree of one leaf is empty and would read no tile.
     fn reaching(org_id: Uuid, size: i64) -> Option<Self> {
         let enough = Spi::get_one_with_args::<bool>(

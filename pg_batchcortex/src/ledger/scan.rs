@@ -14,16 +14,24 @@ pub struct Scan {
 impl Scan {
     /// Opens `query`, read-only, with uuid parameters. Raises what the query raises.
     pub fn open(query: &str, uuids: &[[u8; 16]], batch: i64) -> Self {
+        let values: Vec<_> = uuids
+            .iter()
+            .map(|uuid| (pg_sys::UUIDOID, crate::row::uuid_datum(uuid)))
+            .collect();
+        Self::open_typed(query, &values, batch)
+    }
+
+    /// As [`Scan::open`], with parameters of any types.
+    pub fn open_typed(query: &str, parameters: &[(pg_sys::Oid, pg_sys::Datum)], batch: i64) -> Self {
         let query = CString::new(query).unwrap_or_default();
-        let mut types = vec![pg_sys::UUIDOID; uuids.len()];
-        let mut values: Vec<pg_sys::Datum> = uuids.iter().map(crate::row::uuid_datum).collect();
+        let (mut types, mut values): (Vec<_>, Vec<_>) = parameters.iter().copied().unzip();
         // SAFETY: an SPI connection is open (verify opens it); arrays have one element a parameter; read_only makes
         // the query use the snapshot of the calling query.
         let portal = unsafe {
             pg_sys::SPI_cursor_open_with_args(
                 std::ptr::null(),
                 query.as_ptr(),
-                uuids.len() as i32,
+                types.len() as i32,
                 types.as_mut_ptr(),
                 values.as_mut_ptr(),
                 std::ptr::null(),

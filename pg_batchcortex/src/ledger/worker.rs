@@ -152,6 +152,34 @@ pub fn glass_recorded_everywhere() -> bool {
     board.launcher != 0 && board.slots.iter().all(|s| s.database == 0 || s.glass)
 }
 
+/// How long is waited for the sealer of a database to have looked whether there are records.
+const UNDECIDED: Duration = Duration::from_secs(10);
+
+/// Whether a database has a ledger. While its sealer has not looked yet, this waits; when it does not come to look, the answer is yes.
+pub fn keeps_records(database: u32) -> bool {
+    if !available() {
+        return false;
+    }
+    let patience = Instant::now() + UNDECIDED;
+    loop {
+        {
+            let board = BOARD.share();
+            match board.slots.iter().find(|s| s.database == database) {
+                None if board.launcher != 0 => return false,
+                Some(slot) if slot.ready => return true,
+                _ if Instant::now() > patience => return true,
+                _ => {}
+            }
+        }
+        nap();
+    }
+}
+
+/// Whether any database of the server has a ledger.
+pub fn any_keeps_records() -> bool {
+    available() && BOARD.share().slots.iter().any(|slot| slot.ready)
+}
+
 /// What is known of this database's sealer.
 pub struct Sealer {
     /// Leaves that it has sealed since the server started.
@@ -182,6 +210,25 @@ pub fn sealer() -> Option<Sealer> {
 #[search_path(pg_catalog, pg_temp)]
 pub fn damaged_logs() -> i32 {
     sealer().map_or(0, |sealer| sealer.damaged as i32)
+}
+
+/// Whether the launcher and this database's sealer run. One that has just ended is waited for: the postmaster starts the launcher again,
+/// and the launcher the sealer, within a second each.
+pub fn workers() -> (bool, bool) {
+    let patience = Instant::now() + 4 * PATROL;
+    loop {
+        let launcher = BOARD.share().launcher;
+        // SAFETY: signal 0 only asks whether the process exists.
+        let runs = (
+            launcher != 0 && unsafe { kill(launcher, 0) } == 0,
+            sealer().is_some(),
+        );
+        if runs == (true, true) || Instant::now() > patience {
+            return runs;
+        }
+        wake(launcher);
+        nap();
+    }
 }
 
 /// Seals everything that was committed before the call: asks the sealer for a pass and waits for its commit. Returns how

@@ -6,6 +6,8 @@ use pgrx::pg_sys;
 pub const POLICY: pg_sys::Oid = pg_sys::Oid::from_u32(3256);
 /// pg_rewrite.
 pub const RULE: pg_sys::Oid = pg_sys::Oid::from_u32(2618);
+/// pg_inherits.
+pub const INHERITS: pg_sys::Oid = pg_sys::Oid::from_u32(2611);
 /// pg_constraint.
 pub const CONSTRAINT: pg_sys::Oid = pg_sys::Oid::from_u32(2606);
 
@@ -95,9 +97,51 @@ pub fn is_below(table: pg_sys::Oid, above: pg_sys::Oid) -> bool {
     }
 }
 
-/// Library and language of a C function: the file that it is loaded from, none for functions in other languages.
-pub fn library(function: pg_sys::Oid) -> Option<String> {
-    // SAFETY: a catalog cache look-up, released again; probin is null or a text.
+/// Looks at every row of a catalog, as its fixed columns say. No operator takes part that somebody could have made.
+pub fn each<Form>(catalog: pg_sys::Oid, mut look: impl FnMut(&Form)) {
+    // SAFETY: a scan of a catalog, whose rows are of this form, under its own snapshot; closed below or by the abort of the transaction.
+    unsafe {
+        let open = pg_sys::table_open(catalog, pg_sys::AccessShareLock as i32);
+        let scan = pg_sys::systable_beginscan(
+            open,
+            pg_sys::InvalidOid,
+            false,
+            std::ptr::null_mut(),
+            0,
+            std::ptr::null_mut(),
+        );
+        loop {
+            let tuple = pg_sys::systable_getnext(scan);
+            if tuple.is_null() {
+                break;
+            }
+            let header = (*tuple).t_data;
+            look(
+                &*header
+                    .cast::<u8>()
+                    .add(usize::from((*header).t_hoff))
+                    .cast::<Form>(),
+            );
+        }
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(open, pg_sys::AccessShareLock as i32);
+    }
+}
+
+/// Tables and views of a schema.
+pub fn relations(schema: pg_sys::Oid) -> impl Iterator<Item = pg_sys::Oid> {
+    let mut found = Vec::new();
+    each(pg_sys::RelationRelationId, |row: &pg_sys::FormData_pg_class| {
+        if row.relnamespace == schema && matches!(row.relkind as u8, b'r' | b'p' | b'v' | b'm') {
+            found.push(row.oid);
+        }
+    });
+    found.into_iter()
+}
+
+/// File and symbol of a C function; none for functions in other languages.
+pub fn library(function: pg_sys::Oid) -> Option<(String, String)> {
+    // SAFETY: a catalog cache look-up, released again; probin and prosrc are null or texts.
     unsafe {
         let tuple = pg_sys::SearchSysCache1(
             pg_sys::SysCacheIdentifier::PROCOID as i32,
@@ -106,16 +150,19 @@ pub fn library(function: pg_sys::Oid) -> Option<String> {
         if tuple.is_null() {
             return None;
         }
-        let mut null = false;
-        let file = pg_sys::SysCacheGetAttr(
-            pg_sys::SysCacheIdentifier::PROCOID as i32,
-            tuple,
-            pg_sys::Anum_pg_proc_probin as pg_sys::AttrNumber,
-            &raw mut null,
-        );
-        let file = (!null)
-            .then(|| crate::row::with_varlena(file, |bytes| String::from_utf8_lossy(bytes).into_owned()));
+        let text = |column: u32| {
+            let mut null = false;
+            let value = pg_sys::SysCacheGetAttr(
+                pg_sys::SysCacheIdentifier::PROCOID as i32,
+                tuple,
+                column as pg_sys::AttrNumber,
+                &raw mut null,
+            );
+            (!null)
+                .then(|| crate::row::with_varlena(value, |bytes| String::from_utf8_lossy(bytes).into_owned()))
+        };
+        let found = text(pg_sys::Anum_pg_proc_probin).zip(text(pg_sys::Anum_pg_proc_prosrc));
         pg_sys::ReleaseSysCache(tuple);
-        file
+        found
     }
 }

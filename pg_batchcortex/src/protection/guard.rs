@@ -3,7 +3,8 @@
 //! Every hook keeps the one that was there before and calls it. An error passes through as PostgreSQL raised it, with its own
 //! SQLSTATE: the hooks hold nothing that would have to be dropped.
 
-use super::{break_glass, mark, object, plan, statement};
+use super::alteration::{self, Source};
+use super::{break_glass, database, mark, object, plan, statement};
 use crate::error;
 use pgrx::pg_sys;
 use std::cell::Cell;
@@ -14,6 +15,8 @@ static mut PREVIOUS_ACCESS: pg_sys::object_access_hook_type = None;
 
 thread_local! {
     static HARMLESS: Cell<bool> = const { Cell::new(false) };
+    static LEVEL: Cell<u32> = const { Cell::new(0) };
+    static SCRIPT: Cell<u32> = const { Cell::new(u32::MAX) };
     static MIGRATING: Cell<bool> = const { Cell::new(false) };
     static DISPOSING: Cell<Option<pg_sys::Oid>> = const { Cell::new(None) };
     static UNTRACKING: Cell<Option<pg_sys::Oid>> = const { Cell::new(None) };
@@ -58,6 +61,13 @@ pub fn untracking() -> Option<pg_sys::Oid> {
 pub fn own_script() -> bool {
     // SAFETY: plain globals of the process.
     unsafe { pg_sys::creating_extension && object::is_own_extension(pg_sys::CurrentExtensionObject) }
+}
+
+/// Whether the statement that runs stands in the script of an extension itself, and not in what an event trigger or a function does
+/// meanwhile.
+pub fn runs_script() -> bool {
+    // SAFETY: a plain global of the process.
+    unsafe { pg_sys::creating_extension && LEVEL.get() == SCRIPT.get() }
 }
 
 /// Puts a value back when it goes out of scope, by an error too.
@@ -141,16 +151,33 @@ unsafe extern "C-unwind" fn utility(
     // SAFETY: called with a utility statement about to run; an error that leaves HARMLESS set is undone by the next statement.
     unsafe {
         let statement = (*plan).utilityStmt;
-        let outer = context != pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL && HARMLESS.get();
+        let nested = context != pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL;
+        let outer = (nested && HARMLESS.get(), alteration::enter(plan.addr(), nested));
+        let source = Source::of(&*plan, text);
         HARMLESS.set(false);
+        let script = SCRIPT.get();
+        let level = if nested { LEVEL.get() + 1 } else { 0 };
+        LEVEL.set(level);
         // A transaction may have failed: then only its end is let through, and no catalog may be read.
-        let asked = statement::concerns(statement) && pg_sys::IsTransactionState() && holds();
+        let asked = !statement.is_null()
+            && (statement::concerns(statement) || database::concerns(statement))
+            && pg_sys::IsTransactionState()
+            && holds();
         if asked {
             error::raising(|| {
-                let harmless = mark::any() && statement::check(statement)?;
+                let harmless = database::concerns(statement) && database::check(statement)?
+                    || mark::any() && statement::check(statement, &source)?;
                 HARMLESS.set(harmless);
                 Ok(pg_sys::Datum::from(0usize))
             });
+        }
+        if !statement.is_null()
+            && matches!(
+                (*statement).type_,
+                pg_sys::NodeTag::T_CreateExtensionStmt | pg_sys::NodeTag::T_AlterExtensionStmt
+            )
+        {
+            SCRIPT.set(level + 1);
         }
         match PREVIOUS_UTILITY {
             #[cfg(not(feature = "pg13"))]
@@ -186,15 +213,19 @@ unsafe extern "C-unwind" fn utility(
                 completion,
             ),
         }
-        if asked {
+        if asked || alteration::is_noted() {
             error::raising(|| {
                 if mark::any() {
                     statement::after(statement);
+                    alteration::record_noted(&source);
                 }
                 Ok(pg_sys::Datum::from(0usize))
             });
         }
-        HARMLESS.set(outer);
+        LEVEL.set(level.saturating_sub(1));
+        SCRIPT.set(script);
+        HARMLESS.set(outer.0);
+        alteration::leave(outer.1);
     }
 }
 

@@ -10,6 +10,8 @@ use std::ffi::CStr;
 pub enum Mark {
     /// A table of somebody's own whose changes are captured: the triggers that capture stay.
     Tracked,
+    /// A table of somebody's own whose rows are not deleted, and the view of those of its rows that live.
+    Kept,
     /// A table of the project whose rows may change: its structure and policies may not.
     House,
     /// Written by the sealer alone.
@@ -90,6 +92,7 @@ pub fn trigger(function: pg_sys::Oid, namespace: pg_sys::Oid) -> Option<Mark> {
         let mark = match CStr::from_ptr(name).to_bytes() {
             b"refuse_change" => Mark::Protected,
             b"refuse_writers" => Mark::Ledger,
+            b"refuse_delete" => Mark::Kept,
             _ => Mark::Tracked,
         };
         pg_sys::pfree(name.cast());

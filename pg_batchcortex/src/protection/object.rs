@@ -1,8 +1,11 @@
 //! Objects that are made, altered or dropped: by a statement, by CASCADE, by DROP OWNED, whichever way. Whatever reaches the
 //! object access hook has no way around it.
 
+use super::alteration;
 use super::catalog;
+use super::database;
 use super::guard;
+use super::library;
 use super::mark::{self, Mark};
 use super::refuse;
 use crate::error::Refusal;
@@ -48,20 +51,32 @@ pub unsafe fn check(
                         _ => Ok(()),
                     };
                 }
+                if class == pg_sys::DatabaseRelationId {
+                    return database::refuse("DROP", object);
+                }
                 if !mark::any() {
                     return Ok(());
                 }
                 dropped(class, object, column)
             }
             Access::OAT_POST_ALTER => {
-                let internal = argument
-                    .cast::<pg_sys::ObjectAccessPostAlter>()
-                    .as_ref()
-                    .is_some_and(|alter| alter.is_internal);
-                if internal || !mark::any() {
+                let alter = argument.cast::<pg_sys::ObjectAccessPostAlter>().as_ref();
+                if alter.is_some_and(|alter| alter.is_internal) {
                     return Ok(());
                 }
-                altered(class, object)
+                if class == pg_sys::DatabaseRelationId && !guard::harmless() {
+                    return database::refuse("ALTER", object);
+                }
+                if !mark::any() {
+                    return Ok(());
+                }
+                if class == catalog::INHERITS {
+                    return inherits(
+                        object,
+                        alter.map_or(pg_sys::InvalidOid, |alter| alter.auxiliary_id),
+                    );
+                }
+                altered(class, object, column)
             }
             Access::OAT_POST_CREATE if class == pg_sys::ProcedureRelationId && mark::any() => {
                 // A function that is replaced keeps its oid.
@@ -108,19 +123,8 @@ fn executed(function: pg_sys::Oid) -> Result<(), Refusal> {
     if is_harmless_call(function) {
         return Ok(());
     }
-    let surgery = catalog::library(function).is_some_and(|file| {
-        file.rsplit('/')
-            .next()
-            .is_some_and(|name| name.starts_with("pg_surgery"))
-    });
-    if !surgery {
+    if library::check_call(function)? {
         remember(function);
-        return Ok(());
-    }
-    if mark::any() {
-        return Err(refuse::guarded(
-            "pg_surgery refused: this database keeps records".to_owned(),
-        ));
     }
     Ok(())
 }
@@ -131,7 +135,12 @@ fn dropped(class: pg_sys::Oid, object: pg_sys::Oid, column: i32) -> Result<(), R
             return Err(refuse::structure("DROP", object));
         }
         return match mark::of(object) {
-            Some(Mark::Tracked) if column != 0 => Ok(()),
+            Some(Mark::Tracked | Mark::Kept) if column != 0 => {
+                if !guard::harmless() {
+                    alteration::note(object);
+                }
+                Ok(())
+            }
             Some(_) if guard::disposing() == Some(object) => Ok(()),
             Some(Mark::Tracked) => Err(refuse::structure("DROP TABLE", object)
                 .hint("End the tracking first: batchcortex.untrack(table).")),
@@ -159,7 +168,34 @@ fn dropped(class: pg_sys::Oid, object: pg_sys::Oid, column: i32) -> Result<(), R
     part("DROP", class, object)
 }
 
-fn altered(class: pg_sys::Oid, object: pg_sys::Oid) -> Result<(), Refusal> {
+/// A table that inherits from another shows its rows there, and what is done there is done to them: a statement that reaches a table
+/// through its parent fires the statement triggers of the parent alone.
+fn inherits(child: pg_sys::Oid, parent: pg_sys::Oid) -> Result<(), Refusal> {
+    let (of_child, of_parent) = (mark::of(child), mark::of(parent));
+    // SAFETY: a catalog look-up.
+    let partition = unsafe { pg_sys::get_rel_relkind(parent) } as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
+    let keeps = matches!(of_child, Some(Mark::Kept | Mark::Ledger | Mark::Protected));
+    if partition && keeps && of_parent < of_child {
+        return Err(refuse::structure("ATTACH PARTITION", child));
+    }
+    if !partition && of_parent > Some(Mark::Tracked) {
+        return Err(refuse::structure("INHERIT", parent));
+    }
+    if !partition && keeps {
+        return Err(refuse::structure("INHERIT", child));
+    }
+    // A tracked table may be one of several that inherit: its own statement tells of it, another's must.
+    if !partition && !guard::harmless() {
+        for (table, mark) in [(parent, of_parent), (child, of_child)] {
+            if mark == Some(Mark::Tracked) {
+                alteration::note(table);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn altered(class: pg_sys::Oid, object: pg_sys::Oid, column: i32) -> Result<(), Refusal> {
     if guard::harmless() {
         return Ok(());
     }
@@ -168,14 +204,16 @@ fn altered(class: pg_sys::Oid, object: pg_sys::Oid) -> Result<(), Refusal> {
             return Err(refuse::structure("ALTER", object));
         }
         return match mark::of(object) {
-            None | Some(Mark::Tracked) => Ok(()),
+            None => Ok(()),
+            Some(mark) if mark == Mark::Tracked || mark == Mark::Kept && column != 0 => {
+                alteration::note(object);
+                Ok(())
+            }
             Some(_) => Err(refuse::structure("ALTER", object)),
         };
     }
-    if class == pg_sys::NamespaceRelationId && mark::is_own_schema(object) {
-        return Err(refuse::guarded(
-            "ALTER SCHEMA refused: it holds records".to_owned(),
-        ));
+    if class == pg_sys::NamespaceRelationId {
+        return schema(object);
     }
     if class == pg_sys::ExtensionRelationId && is_own_extension(object) {
         return Err(refuse::guarded(
@@ -189,6 +227,22 @@ fn altered(class: pg_sys::Oid, object: pg_sys::Oid) -> Result<(), Refusal> {
         return own_trigger("ALTER TRIGGER", object);
     }
     part("ALTER", class, object)
+}
+
+/// A schema is not renamed while records are called by its name; tables that are tracked are told of.
+fn schema(schema: pg_sys::Oid) -> Result<(), Refusal> {
+    let tables: Vec<_> = catalog::relations(schema)
+        .filter_map(|table| Some((table, mark::of(table)?)))
+        .collect();
+    if mark::is_own_schema(schema) || tables.iter().any(|(_, mark)| *mark != Mark::Tracked) {
+        return Err(refuse::guarded(
+            "ALTER SCHEMA refused: it holds records".to_owned(),
+        ));
+    }
+    for (table, _) in tables {
+        alteration::note(table);
+    }
+    Ok(())
 }
 
 /// Functions of the project, and PostgreSQL's own, which verification calls.
@@ -234,7 +288,7 @@ fn part(what: &str, class: pg_sys::Oid, object: pg_sys::Oid) -> Result<(), Refus
     };
     match table {
         Some(table) if guard::disposing() != Some(table) => match mark::of(table) {
-            None | Some(Mark::Tracked) => Ok(()),
+            None | Some(Mark::Tracked | Mark::Kept) => Ok(()),
             Some(_) => Err(refuse::structure(&format!("{what} {name}"), table)),
         },
         _ => Ok(()),

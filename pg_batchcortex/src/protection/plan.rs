@@ -34,10 +34,10 @@ unsafe fn change(node: &pg_sys::ModifyTable, tables: *mut pg_sys::List) -> Resul
         for position in cells(node.resultRelations) {
             let table = (*(*tables).elements.add(position.int_value as usize - 1)).ptr_value;
             let table = &*table.cast::<pg_sys::RangeTblEntry>();
-            if is_catalog(table.relid) && mark::any() {
+            if is_catalog(table.relid) && (mark::any() || super::database::shares(table.relid)) {
                 return Err(Refusal::new(
                     error::APPEND_ONLY,
-                    "rows of system catalogs cannot be written by hand in a database that keeps records",
+                    "rows of system catalogs cannot be written by hand where records are kept",
                 )
                 .hint("Use the statement that is meant for it."));
             }

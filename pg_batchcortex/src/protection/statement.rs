@@ -1,8 +1,12 @@
 //! Statements that would change guarded tables. What takes nothing away from a record passes: maintenance, statistics, storage,
 //! indexes, new nullable columns. Everything else is refused.
 
+use super::alter_table;
+use super::alteration::Source;
 use super::guard;
+use super::library;
 use super::mark::{self, Mark};
+use super::member;
 use super::plan::{cells, elements};
 use super::refuse::{guarded, structure};
 use crate::error::Refusal;
@@ -37,6 +41,7 @@ pub unsafe fn concerns(statement: *mut pg_sys::Node) -> bool {
                 | Tag::T_IndexStmt
                 | Tag::T_AlterObjectSchemaStmt
                 | Tag::T_DefineStmt
+                | Tag::T_LoadStmt
                 | Tag::T_CreateExtensionStmt
         )
 }
@@ -45,27 +50,22 @@ pub unsafe fn concerns(statement: *mut pg_sys::Node) -> bool {
 ///
 /// # Safety
 /// `statement` must be a parse tree that [`concerns`] has let through.
-pub unsafe fn check(statement: *mut pg_sys::Node) -> Result<bool, Refusal> {
+pub unsafe fn check(statement: *mut pg_sys::Node, source: &Source) -> Result<bool, Refusal> {
     use pg_sys::NodeTag as Tag;
     // SAFETY: the tag tells the type.
     unsafe {
         match (*statement).type_ {
-            Tag::T_AlterTableStmt => alter_table(&*statement.cast()),
+            Tag::T_AlterTableStmt => alter_table::check(&*statement.cast(), source),
             Tag::T_AlterTableMoveAllStmt | Tag::T_AlterExtensionStmt => Ok(true),
-            Tag::T_AlterExtensionContentsStmt => {
-                let statement = &*statement.cast::<pg_sys::AlterExtensionContentsStmt>();
-                if CStr::from_ptr(statement.extname) == c"pg_batchcortex" && !guard::own_script() {
-                    return Err(guarded(
-                        "ALTER EXTENSION refused: the records of this database rest on it".to_owned(),
-                    ));
-                }
-                Ok(false)
-            }
+            Tag::T_AlterExtensionContentsStmt => member::check(&*statement.cast()),
             Tag::T_CreateTrigStmt => create_trigger(&*statement.cast()),
             Tag::T_RuleStmt => {
                 let table = relation((*statement.cast::<pg_sys::RuleStmt>()).relation);
                 match mark::of(table) {
                     None | Some(Mark::Tracked) => Ok(false),
+                    Some(Mark::Kept) if pg_sys::get_rel_relkind(table) as u8 != pg_sys::RELKIND_VIEW => {
+                        Ok(false)
+                    }
                     Some(_) => Err(structure("CREATE RULE", table)),
                 }
             }
@@ -76,7 +76,8 @@ pub unsafe fn check(statement: *mut pg_sys::Node) -> Result<bool, Refusal> {
                     Some(_) => Err(structure("CREATE OR REPLACE VIEW", view)),
                 }
             }
-            Tag::T_CreateStmt => inherit(&*statement.cast()),
+            // Who inherits from whom is asked where it is stored.
+            Tag::T_CreateStmt => Ok(false),
             Tag::T_AlterObjectSchemaStmt => {
                 let kind = (*statement.cast::<pg_sys::AlterObjectSchemaStmt>()).objectType;
                 if kind == pg_sys::ObjectType::OBJECT_OPERATOR && !pg_sys::creating_extension {
@@ -87,11 +88,12 @@ pub unsafe fn check(statement: *mut pg_sys::Node) -> Result<bool, Refusal> {
                 }
                 Ok(false)
             }
+            Tag::T_LoadStmt => library::check_load(&*statement.cast()).map(|()| false),
             Tag::T_IndexStmt => create_index(&*statement.cast()),
             Tag::T_CreateExtensionStmt => {
                 if CStr::from_ptr((*statement.cast::<pg_sys::CreateExtensionStmt>()).extname) == c"pg_surgery"
                 {
-                    return Err(surgery());
+                    return Err(library::surgery());
                 }
                 Ok(false)
             }
@@ -109,9 +111,7 @@ pub unsafe fn check(statement: *mut pg_sys::Node) -> Result<bool, Refusal> {
             Tag::T_CreateFunctionStmt => {
                 let function = &*statement.cast::<pg_sys::CreateFunctionStmt>();
                 let names = function.funcname;
-                if takes_surgery(function) {
-                    return Err(surgery());
-                }
+                library::check_function(function)?;
                 if is_catalog_schema(creation_schema(names)) {
                     return Err(guarded(
                         "CREATE FUNCTION refused in pg_catalog: verification calls what is there".to_owned(),
@@ -140,13 +140,14 @@ pub unsafe fn check(statement: *mut pg_sys::Node) -> Result<bool, Refusal> {
                 }
                 Ok(false)
             }
-            _ => {
+            Tag::T_RenameStmt => {
                 let rename = &*statement.cast::<pg_sys::RenameStmt>();
                 if rename.renameType == pg_sys::ObjectType::OBJECT_ROLE {
                     own_role(rename.subname)?;
                 }
                 Ok(false)
             }
+            _ => Ok(false),
         }
     }
 }
@@ -193,7 +194,10 @@ unsafe fn guard_partition(table: pg_sys::Oid) {
 }
 
 /// The relation that a name stands for now, invalid when there is none. Nothing is locked: the statement does that itself.
-unsafe fn relation(name: *mut pg_sys::RangeVar) -> pg_sys::Oid {
+///
+/// # Safety
+/// `name` must be null or the parser's.
+pub unsafe fn relation(name: *mut pg_sys::RangeVar) -> pg_sys::Oid {
     if name.is_null() {
         return pg_sys::InvalidOid;
     }
@@ -210,7 +214,10 @@ unsafe fn relation(name: *mut pg_sys::RangeVar) -> pg_sys::Oid {
 }
 
 /// The relation and whatever inherits from it, partitions included.
-unsafe fn with_heirs(table: pg_sys::Oid) -> impl Iterator<Item = pg_sys::Oid> {
+///
+/// # Safety
+/// Must be called in a transaction.
+pub unsafe fn with_heirs(table: pg_sys::Oid) -> impl Iterator<Item = pg_sys::Oid> {
     unsafe extern "C-unwind" {
         fn find_all_inheritors(
             parent: pg_sys::Oid,
@@ -226,150 +233,6 @@ unsafe fn with_heirs(table: pg_sys::Oid) -> impl Iterator<Item = pg_sys::Oid> {
     };
     // SAFETY: a list of oids in the current memory context.
     unsafe { cells(heirs).map(|cell| cell.oid_value) }
-}
-
-unsafe fn alter_table(statement: &pg_sys::AlterTableStmt) -> Result<bool, Refusal> {
-    // SAFETY: the statement is the parser's.
-    unsafe {
-        let table = relation(statement.relation);
-        if table == pg_sys::InvalidOid {
-            return Ok(false);
-        }
-        let mut harmless = false;
-        for heir in with_heirs(table) {
-            let Some(mark) = mark::of(heir) else { continue };
-            for command in elements(statement.cmds) {
-                if let Some(what) = harm(mark, table, &*command) {
-                    return Err(structure(what, heir));
-                }
-            }
-            harmless = true;
-        }
-        // A guarded table must not become a part of another.
-        for command in elements::<pg_sys::AlterTableCmd>(statement.cmds) {
-            if (*command).subtype == pg_sys::AlterTableType::AT_AttachPartition {
-                let part = relation((*(*command).def.cast::<pg_sys::PartitionCmd>()).name);
-                if matches!(mark::of(part), Some(Mark::Protected | Mark::Ledger)) {
-                    return Err(structure("ATTACH PARTITION", part));
-                }
-            }
-        }
-        Ok(harmless)
-    }
-}
-
-/// What a command of ALTER TABLE would take away from a table that is guarded; none when nothing.
-unsafe fn harm(mark: Mark, table: pg_sys::Oid, command: &pg_sys::AlterTableCmd) -> Option<&'static str> {
-    use pg_sys::AlterTableType as Alter;
-    let what = match command.subtype {
-        Alter::AT_DisableTrig | Alter::AT_DisableTrigAll | Alter::AT_DisableTrigUser => "DISABLE TRIGGER",
-        Alter::AT_EnableTrig
-        | Alter::AT_EnableTrigAll
-        | Alter::AT_EnableTrigUser
-        | Alter::AT_EnableReplicaTrig => "ENABLE TRIGGER",
-        Alter::AT_EnableAlwaysTrig => return None,
-        // A tracked table is its owner's own, but for its triggers and for what would move its rows out of reach.
-        Alter::AT_SetUnLogged => "SET UNLOGGED",
-        Alter::AT_DetachPartition | Alter::AT_DetachPartitionFinalize if mark != Mark::Tracked => {
-            "DETACH PARTITION"
-        }
-        _ if mark == Mark::Tracked => return None,
-        Alter::AT_SetStatistics
-        | Alter::AT_SetOptions
-        | Alter::AT_ResetOptions
-        | Alter::AT_SetStorage
-        | Alter::AT_SetCompression
-        | Alter::AT_SetNotNull
-        | Alter::AT_AddIndex
-        | Alter::AT_ValidateConstraint
-        | Alter::AT_AddIndexConstraint
-        | Alter::AT_ClusterOn
-        | Alter::AT_DropCluster
-        | Alter::AT_SetLogged
-        | Alter::AT_SetTableSpace
-        | Alter::AT_SetRelOptions
-        | Alter::AT_ResetRelOptions
-        | Alter::AT_ReplicaIdentity
-        | Alter::AT_ForceRowSecurity => return None,
-        // What it computes would run in the sealer, and in whatever else writes the project's tables.
-        // SAFETY: the definition of the constraint.
-        Alter::AT_AddConstraint => unsafe {
-            let constraint = &*command.def.cast::<pg_sys::Constraint>();
-            let computes = matches!(
-                constraint.contype,
-                pg_sys::ConstrType::CONSTR_CHECK | pg_sys::ConstrType::CONSTR_EXCLUSION
-            );
-            if !computes || pg_sys::get_rel_namespace(table) != mark::schema() {
-                return None;
-            }
-            "ADD CONSTRAINT that computes"
-        },
-        // Rows of a table of somebody's own could be hidden so.
-        Alter::AT_EnableRowSecurity if mark != Mark::Protected => return None,
-        // SAFETY: the catalog row of a relation that exists.
-        Alter::AT_EnableRowSecurity if unsafe { pg_sys::get_rel_namespace(table) } == mark::schema() => {
-            return None;
-        }
-        Alter::AT_EnableRowSecurity => "ENABLE ROW LEVEL SECURITY",
-        // SAFETY: the definition of the column.
-        Alter::AT_AddColumn => unsafe {
-            let column = &*command.def.cast::<pg_sys::ColumnDef>();
-            if column.raw_default.is_null()
-                && column.cooked_default.is_null()
-                && column.identity == 0
-                && column.generated == 0
-                && only_null(column.constraints)
-                && pg_sys::typenameTypeId(std::ptr::null_mut(), column.typeName).to_u32()
-                    < pg_sys::FirstNormalObjectId
-            {
-                return None;
-            }
-            "ADD COLUMN with a value for rows that are there, or of a type that is not PostgreSQL's,"
-        },
-        Alter::AT_AttachPartition => {
-            // SAFETY: the definition of the partition.
-            let empty = unsafe { is_empty(relation((*command.def.cast::<pg_sys::PartitionCmd>()).name)) };
-            if empty {
-                return None;
-            }
-            "ATTACH PARTITION of a table that holds rows already"
-        }
-        Alter::AT_DropColumn => "DROP COLUMN",
-        Alter::AT_AlterColumnType => "ALTER COLUMN TYPE",
-        Alter::AT_DropConstraint => "DROP CONSTRAINT",
-        Alter::AT_ChangeOwner => "OWNER TO",
-        Alter::AT_DisableRowSecurity => "DISABLE ROW LEVEL SECURITY",
-        Alter::AT_NoForceRowSecurity => "NO FORCE ROW LEVEL SECURITY",
-        Alter::AT_AddInherit | Alter::AT_DropInherit => "INHERIT",
-        _ => "ALTER TABLE",
-    };
-    Some(what)
-}
-
-/// Whether a column's constraints say NULL and nothing else.
-unsafe fn only_null(constraints: *mut pg_sys::List) -> bool {
-    // SAFETY: the parser's list of constraints.
-    unsafe {
-        elements(constraints).all(|constraint: *mut pg_sys::Constraint| {
-            (*constraint).contype == pg_sys::ConstrType::CONSTR_NULL
-        })
-    }
-}
-
-/// Whether a table holds no row and no partition; the statement locks it later.
-unsafe fn is_empty(table: pg_sys::Oid) -> bool {
-    if table == pg_sys::InvalidOid {
-        return true;
-    }
-    // SAFETY: the relation exists; a scan under the latest snapshot.
-    unsafe {
-        let open = pg_sys::table_open(table, pg_sys::AccessShareLock as i32);
-        let plain = (*(*open).rd_rel).relkind as u8 == b'r';
-        let empty =
-            plain && pg_sys::RelationGetNumberOfBlocksInFork(open, pg_sys::ForkNumber::MAIN_FORKNUM) == 0;
-        pg_sys::table_close(open, pg_sys::NoLock as i32);
-        empty
-    }
 }
 
 unsafe fn create_trigger(statement: &pg_sys::CreateTrigStmt) -> Result<bool, Refusal> {
@@ -393,7 +256,7 @@ unsafe fn create_trigger(statement: &pg_sys::CreateTrigStmt) -> Result<bool, Ref
                     ours && mark >= Mark::Ledger
                         && !(stamps_leaves(statement, function) && super::protect::has_leaves(table))
                 }
-                None if mark == Mark::Tracked => replaces_own(statement, heir),
+                None if mark <= Mark::Kept => replaces_own(statement, heir),
                 // Before the row is stored it could be altered or dropped. Ours take no code of others.
                 None => {
                     ours || replaces_own(statement, heir)
@@ -464,48 +327,6 @@ unsafe fn create_index(statement: &pg_sys::IndexStmt) -> Result<bool, Refusal> {
 unsafe fn is_catalog_schema(schema: pg_sys::Oid) -> bool {
     // SAFETY: a plain global of the process.
     schema == pg_sys::Oid::from_u32(11) && !unsafe { pg_sys::creating_extension }
-}
-
-/// Whether a function in C is one of pg_surgery's, under whichever name: an index calls its functions without asking.
-unsafe fn takes_surgery(statement: &pg_sys::CreateFunctionStmt) -> bool {
-    // SAFETY: the parser's options: AS holds a list of strings, the library first.
-    unsafe {
-        elements(statement.options).any(|option: *mut pg_sys::DefElem| {
-            if CStr::from_ptr((*option).defname) != c"as" || (*option).arg.is_null() {
-                return false;
-            }
-            elements((*option).arg.cast())
-                .take(1)
-                .any(|text: *mut pg_sys::String| {
-                    let library = CStr::from_ptr((*text).sval).to_string_lossy();
-                    library
-                        .rsplit('/')
-                        .next()
-                        .is_some_and(|name| name.starts_with("pg_surgery"))
-                })
-        })
-    }
-}
-
-fn surgery() -> Refusal {
-    guarded("pg_surgery refused: this database keeps records".to_owned())
-}
-
-/// A table that inherits from a protected one would show rows in it that are nobody's record; a partition keeps its triggers.
-unsafe fn inherit(statement: &pg_sys::CreateStmt) -> Result<bool, Refusal> {
-    // SAFETY: the statement is the parser's.
-    unsafe {
-        if !statement.partbound.is_null() {
-            return Ok(false);
-        }
-        for parent in elements(statement.inhRelations) {
-            let parent = relation(parent);
-            if mark::of(parent).is_some_and(|mark| mark != Mark::Tracked) {
-                return Err(structure("INHERITS", parent));
-            }
-        }
-    }
-    Ok(false)
 }
 
 /// The schema in which a function of this name would be made.

@@ -1,5 +1,6 @@
 //! Classes of records. Their times are part of the library: what stands in a table can make them longer, never shorter.
 
+use crate::event::month;
 use pgrx::prelude::*;
 
 /// A class of records and the least time that it is kept, from the end of its month.
@@ -33,13 +34,14 @@ pub const CLASSES: [Class; 6] = [
     class("login_attempts", "login_attempt", 0, 90),
 ];
 
-/// The classes as rows of SQL: table, months, days.
-pub fn values() -> String {
-    let rows: Vec<String> = CLASSES
+/// The earliest time, in microseconds since 2000-01-01 UTC, at which records of a table made until `end` may be disposed of; none for a table
+/// that holds records of no class.
+pub fn kept_until(table: &str, end: i64) -> Option<i64> {
+    CLASSES
         .iter()
-        .map(|class| format!("('{}', {}, {})", class.table, class.months, class.days))
-        .collect();
-    format!("(values {})", rows.join(", "))
+        .filter(|class| class.table == table)
+        .map(|class| month::later(end, class.months.into()) + i64::from(class.days) * 86_400_000_000)
+        .max()
 }
 
 /// Classes of records: name, table of schema batchcortex, and the least time that they are kept, in months and days.

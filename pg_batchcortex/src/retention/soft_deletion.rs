@@ -4,7 +4,8 @@ use crate::error::{self, Refusal};
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
-/// BEFORE DELETE and TRUNCATE (statement): refuses, always.
+/// BEFORE DELETE (row) and TRUNCATE (statement): refuses, always. For each row, because what reaches the table through a parent, by a cascade
+/// or by logical replication fires no statement trigger of its own.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn refuse_delete(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
     // SAFETY: context is null or a node; trigger data name an open relation, whose name is NUL-terminated.
@@ -34,7 +35,7 @@ crate::function_info!(pg_finfo_refuse_delete);
 pgrx::extension_sql!(
     r"
 create function batchcortex.refuse_delete() returns trigger language c as 'MODULE_PATHNAME', 'refuse_delete';
-comment on function batchcortex.refuse_delete() is 'BEFORE DELETE or TRUNCATE trigger (statement) of a soft-deletable table: refuses with SQLSTATE BC001.';
+comment on function batchcortex.refuse_delete() is 'BEFORE DELETE (row) or TRUNCATE (statement) trigger of a soft-deletable table, and mark of its view of living rows: refuses with SQLSTATE BC001.';
 ",
     name = "refuse_delete",
     requires = ["triggers"]

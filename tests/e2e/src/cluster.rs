@@ -83,6 +83,21 @@ impl Cluster {
         Ok(directory)
     }
 
+    /// Gives this cluster the keys of another one, as whoever restores its records elsewhere does. The server is to be stopped.
+    ///
+    /// # Errors
+    /// When the other cluster lacks one of them.
+    pub fn take_keys_of(&self, other: &Cluster) -> Result<()> {
+        let data = self.data()?;
+        let owner = std::fs::metadata(&data)?;
+        for name in ["pg_batchcortex.keys", "pg_batchcortex.checkpoint_keys"] {
+            let to = data.join(name);
+            std::fs::copy(other.data()?.join(name), &to)?;
+            chown(&to, Some(owner.uid()), Some(owner.gid()))?;
+        }
+        Ok(())
+    }
+
     fn give(&self, directory: &Path) -> Result<()> {
         let owner = std::fs::metadata(self.data()?)?;
         std::fs::create_dir_all(directory)?;

@@ -22,7 +22,7 @@ pub struct Answer {
     pub media_type: String,
     /// The head.
     pub headers: HeaderMap,
-    /// The JSON body.
+    /// The JSON body; lines of JSON are one string.
     pub body: Value,
 }
 
@@ -39,6 +39,8 @@ impl Answer {
         let bytes = response.bytes().await?;
         let body = if bytes.is_empty() {
             Value::Null
+        } else if media_type == "application/jsonl" {
+            Value::String(String::from_utf8(bytes.to_vec()).context("no text")?)
         } else {
             serde_json::from_slice(&bytes).context("no JSON")?
         };

@@ -26,7 +26,15 @@ const TABLES: &str = r"
     create table public.reading (at timestamptz not null, sensor text not null, value double precision, primary key (sensor, at)) partition by range (at);
     create table public.reading_2025 partition of public.reading for values from ('2025-01-01') to ('2026-01-01');
     create table public.reading_rest partition of public.reading default;
-    insert into public.reading select '2025-12-01'::timestamptz + i * interval '1 day', 'pH', i / 7.0 from generate_series(1, 100) i;";
+    insert into public.reading select '2025-12-01'::timestamptz + i * interval '1 day', 'pH', i / 7.0 from generate_series(1, 100) i;
+    create table public.recipe (id integer primary key, note text, pin text);
+    select batchcortex.track('public.recipe', mask => '{pin}', require_reason => true);
+    insert into public.recipe select i, 'recipe ' || i, 'secret' from generate_series(1, 10) i;
+    alter table public.recipe add column grade text default 'A';
+    create table public.label (id integer primary key, text text);
+    insert into public.label select i, 'label ' || i from generate_series(1, 10) i;
+    select batchcortex.make_soft_deletable('public.label');
+    select batchcortex.soft_delete('public.label', json_build_object('id', 3), 'printed twice');";
 
 const WEIGHINGS: &str = "
     insert into public.weighing
@@ -36,7 +44,7 @@ const WEIGHINGS: &str = "
       from generate_series($2::integer, $3::integer) i";
 
 /// Statements that nobody may run, superusers included, and that no restore may make possible.
-pub const REFUSED: [&str; 12] = [
+pub const REFUSED: [&str; 17] = [
     "update batchcortex.events_log set reason = 'x'",
     "delete from batchcortex.sample_segment",
     "truncate batchcortex.events_log",
@@ -48,6 +56,11 @@ pub const REFUSED: [&str; 12] = [
     "drop trigger leaf_enqueue on public.weighing",
     "drop table public.reading",
     "delete from batchcortex.ledger_tree",
+    "delete from batchcortex.tracked_table",
+    "alter table public.recipe disable trigger all",
+    "delete from public.label",
+    "delete from public.label_tombstone",
+    "create or replace view public.label_living as select * from public.label",
     "create trigger forge before insert on public.weighing for each row execute function public.trim_note()",
 ];
 
@@ -149,6 +162,12 @@ impl Works {
                      insert into public.weighing (lot, number, org, note, states) values ('LOT', next, '{0}', ' more ', '{{done}}');
                      insert into public.reading values (clock_timestamp(), 'pH', 7.25);
                      perform batchcortex.log_event('app.note', 'note', 'more', org_id => '{0}');
+                     perform batchcortex.set_reason('written on');
+                     update public.recipe set note = 'note ' || next where id = 1;
+                     if not exists (select from batchcortex.events_log
+                                     where record_type = 'public.recipe' and action = 'row.updated' and reason = 'written on' and after ->> 'note' = 'note ' || next) then
+                         raise exception 'a tracked table is not captured';
+                     end if;
                  end $$",
                 self.org_id
             ))
@@ -179,6 +198,21 @@ impl Works {
         self.write_more(database).await?;
         let found = findings_of(database).await?;
         ensure!(found.is_empty(), "found after writing on: {found:?}");
+        let lives = database
+            .query(
+                "select origin, previous, batchcortex.latest_checkpoint('ffffffff-ffff-ffff-ffff-ffffffffffff') from batchcortex.ledger_incarnation order by incarnation",
+                &[],
+            )
+            .await?;
+        let [first, second] = &lives[..] else {
+            anyhow::bail!("{} lives of the log instead of two", lives.len());
+        };
+        let (origin, previous): (String, Option<String>) = (second.get(0), second.get(1));
+        let note: String = second.get(2);
+        ensure!(
+            previous.as_deref() == Some(first.get(0)) && note.starts_with(&format!("{origin}\n")),
+            "what is sealed now is not under an origin that continues the one before: {note}"
+        );
         let now = heads(database).await?;
         for (org_id, size, root) in before.iter().filter(|(org_id, ..)| *org_id == self.org_id) {
             ensure!(

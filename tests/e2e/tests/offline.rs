@@ -236,6 +236,8 @@ async fn what_was_done_while_the_library_was_unloaded_is_found() -> Result<()> {
     let expected = [
         format!("missing_row batchcortex.events_log {killed}"),
         format!("wrong_leaf batchcortex.events_log {changed}"),
+        "weakened_protection heap_force_kill function pg_surgery".to_owned(),
+        "weakened_protection heap_force_freeze function pg_surgery".to_owned(),
     ];
     ensure!(
         expected
@@ -347,6 +349,49 @@ async fn logical_replication_cannot_change_what_is_protected() -> Result<()> {
                 .await?;
         }
     }
+    // A table that is tracked may be written: what is applied is captured, in the name of the server.
+    let note = "create table public.applied (id integer primary key, note text)";
+    database.batch_execute(note).await?;
+    database
+        .batch_execute("select batchcortex.track('public.applied')")
+        .await?;
+    publisher.batch_execute(note).await?;
+    publisher
+        .batch_execute("select pg_create_logical_replication_slot('applied', 'pgoutput')")
+        .await?;
+    database
+        .batch_execute(&format!(
+            "create subscription applied connection '{connection}' publication all_of_it with (create_slot = false, copy_data = false)"
+        ))
+        .await?;
+    publisher
+        .batch_execute(
+            "insert into public.applied values (1, 'one'); update public.applied set note = 'two'; delete from public.applied",
+        )
+        .await?;
+    let told = until("what is applied is captured", Duration::from_secs(60), || async {
+        let rows = database
+            .query(
+                "select concat_ws(' ', action, actor_kind, before ->> 'note', after ->> 'note') from batchcortex.events_log
+                  where record_type = 'public.applied' order by recorded_at, event_id",
+                &[],
+            )
+            .await?;
+        Ok((rows.len() >= 3).then_some(rows))
+    })
+    .await?;
+    let told: Vec<String> = told.iter().map(|row| row.get(0)).collect();
+    ensure!(
+        told == [
+            "row.inserted system one",
+            "row.updated system one two",
+            "row.deleted system two"
+        ],
+        "{told:?}"
+    );
+    database
+        .batch_execute("alter subscription applied disable; alter subscription applied set (slot_name = none); drop subscription applied")
+        .await?;
     ensure!(count(&database).await? == weighed);
     ensure!(heads(&database).await? == before);
     ensure!(findings_of(&database).await?.is_empty());

@@ -90,6 +90,7 @@ fn probes(world: &World, n: usize) -> Vec<Probe> {
         ),
         probe("event.append", "POST", "/v1/events", event, 201),
         probe("ledger.verify", "GET", "/v1/verify", Value::Null, 200),
+        probe("ledger.verify", "GET", "/v1/evidence", Value::Null, 200),
         probe(
             "equipment.configure",
             "POST",

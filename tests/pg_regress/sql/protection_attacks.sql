@@ -10,9 +10,21 @@ create table regress_attack.child (id integer primary key, record integer);
 create table regress_attack.parted (id integer, at date, note text, primary key (id, at)) partition by range (at);
 create table regress_attack.parted_1 partition of regress_attack.parted for values from ('2026-01-01') to ('2027-01-01');
 create view regress_attack.window as select id, lot from regress_attack."Batch Record";
+create table regress_attack.kept (id integer primary key, lot text not null);
+create table regress_attack.recipe (id integer primary key, lot text not null, secret text);
+create table regress_attack.recipe_parts (id integer, at date, primary key (id, at)) partition by range (at);
+create table regress_attack.recipe_part partition of regress_attack.recipe_parts for values from ('2026-01-01') to ('2027-01-01');
+create table regress_attack.loose (id integer not null, at date not null, primary key (id, at));
+insert into regress_attack.kept select i, 'lot ' || i from generate_series(1, 5) i;
+insert into regress_attack.recipe_parts select i, '2026-05-05' from generate_series(1, 5) i;
+insert into regress_attack.loose select i, '2027-05-05' from generate_series(1, 5) i;
 insert into regress_attack."Batch Record" select i, 'lot ' || i from generate_series(1, 20) i;
 insert into regress_attack.parted select i, '2026-05-05', 'note' from generate_series(1, 20) i;
 select batchcortex.protect('regress_attack."Batch Record"', 'org_id') as rows, batchcortex.protect('regress_attack.parted') as parted_rows;
+select batchcortex.make_soft_deletable('regress_attack.kept') as tombstones;
+select batchcortex.track('regress_attack.recipe', mask => '{secret}'), batchcortex.track('regress_attack.recipe_parts');
+insert into regress_attack.recipe select i, 'lot ' || i, 's' from generate_series(1, 5) i;
+select batchcortex.soft_delete('regress_attack.kept', '{"id": 5}', 'keyed in twice');
 select gen_random_uuid() as org \gset
 insert into batchcortex.organisation (org_id, name) values (:'org', :'org');
 select count(batchcortex.log_event('regress.attacked', 'thing', i::text, org_id => :'org')) as events from generate_series(1, 20) i;
@@ -120,6 +132,39 @@ insert into attack (kind, statements, no_effect) values
 ('unlogged', 'alter table regress_attack."Batch Record" set unlogged', null),
 ('drop constraint', 'alter table regress_attack."Batch Record" drop constraint "Batch Record_pkey"', null),
 ('drop default', 'alter table batchcortex.events_log alter column recorded_at drop default', null),
+('inherit, from the other side', 'create table regress_attack.heir (id integer not null, lot text not null, org_id uuid); alter table regress_attack.heir inherit regress_attack."Batch Record"', null),
+-- rows that are not deleted, and their view
+('kept rows', 'delete from regress_attack.kept', null),
+('kept rows through a parent', 'create table regress_attack.up (id integer not null, lot text not null); alter table regress_attack.kept inherit regress_attack.up; delete from regress_attack.up', null),
+('kept rows through a partitioned table', 'create table regress_attack.up (id integer not null, lot text not null) partition by list (id); alter table regress_attack.up attach partition regress_attack.kept default; delete from regress_attack.up', null),
+('kept rows with their type', 'create type regress_attack.ct as (id integer, lot text); alter table regress_attack.kept of regress_attack.ct', null),
+('kept rows by a cascade', 'create table regress_attack.up (id integer primary key); insert into regress_attack.up select id from regress_attack.kept; alter table regress_attack.kept add foreign key (id) references regress_attack.up on delete cascade; delete from regress_attack.up', null),
+('kept rows, truncate', 'truncate regress_attack.kept, regress_attack.kept_tombstone', null),
+('kept rows, another name', 'alter table regress_attack.kept rename to other', null),
+('living rows, another view', 'create or replace view regress_attack.kept_living as select * from regress_attack.kept', null),
+('living rows, options', 'alter view regress_attack.kept_living set (security_invoker = false)', null),
+('living rows, no view', 'drop view regress_attack.kept_living', null),
+('living rows, renamed', 'alter view regress_attack.kept_living rename to other', null),
+('living rows, no trigger', 'drop trigger keep_rows on regress_attack.kept_living', null),
+('living rows, disabled', 'alter table regress_attack.kept_living disable trigger keep_rows', null),
+('living rows, a rule', 'create or replace rule "_RETURN" as on select to regress_attack.kept_living do instead select * from regress_attack.kept', null),
+('living rows without a column', 'alter table regress_attack.kept drop column lot cascade', null),
+-- tables that are tracked: what no trigger sees is an event
+('retyped', 'alter table regress_attack.recipe alter column lot type integer using 7', null),
+('retyped, a masked value', 'alter table regress_attack.recipe alter column secret type text using ''the secret''', null),
+('a column dropped', 'alter table regress_attack.recipe drop column lot', null),
+('a column with a value', 'alter table regress_attack.recipe add column grade text default ''A''', null),
+('a column dropped with its type', 'create type regress_attack.grade as enum (''A''); alter table regress_attack.recipe add column grade regress_attack.grade; drop type regress_attack.grade cascade', null),
+('a column renamed', 'alter table regress_attack.recipe rename column lot to other', null),
+('renamed', 'alter table regress_attack.recipe rename to other; create table regress_attack.recipe (id integer)', null),
+('renamed as an index', 'alter index regress_attack.recipe rename to other', null),
+('another schema', 'alter table regress_attack.recipe set schema public', null),
+('a parent', 'create table regress_attack.up (id integer not null); alter table regress_attack.recipe inherit regress_attack.up', null),
+('an heir', 'create table regress_attack.heir () inherits (regress_attack.recipe)', null),
+('a partition with rows', 'alter table regress_attack.recipe_parts attach partition regress_attack.loose for values from (''2027-01-01'') to (''2028-01-01'')', null),
+('a partition detached', 'alter table regress_attack.recipe_parts detach partition regress_attack.recipe_part', null),
+('by a function', 'do $d$ begin execute ''alter table regress_attack.recipe drop column lot''; end $d$', null),
+('schema renamed', 'alter schema regress_attack rename to other', null),
 -- functions, policies, privileges, roles
 ('replace function', 'create or replace function batchcortex.verify(org uuid default null) returns table (log text, code text, relation text, record text, detail text) language sql as ''select null, null, null, null, null where false''', null),
 ('replace function', 'create or replace function batchcortex.refuse_change() returns trigger language plpgsql as ''begin return new; end''', null),
@@ -142,6 +187,13 @@ insert into attack (kind, statements, no_effect) values
 ('rename role', 'alter role batchcortex_owner rename to other', null),
 ('extension without its function', 'alter extension pg_batchcortex drop function batchcortex.refuse_change()', null),
 ('extension with another', 'create function regress_attack.g() returns void language sql as ''''; alter extension pg_batchcortex add function regress_attack.g()', null),
+('member of another extension', 'alter extension plpgsql add table batchcortex.events_log', null),
+('member of another extension', 'alter extension plpgsql add table regress_attack."Batch Record"', null),
+('member of another extension', 'alter extension plpgsql add table regress_attack.recipe', null),
+('member of another extension', 'alter extension plpgsql add view regress_attack.kept_living', null),
+('member of another extension', 'alter extension plpgsql add function batchcortex.refuse_change()', null),
+('member of another extension', 'alter extension plpgsql add schema batchcortex', null),
+('member of another extension', 'alter extension plpgsql add schema regress_attack', null),
 ('rename schema', 'alter schema batchcortex rename to other', null),
 -- catalogs
 ('catalog row', 'update pg_trigger set tgenabled = ''D'' where tgname = ''append_only''', null),
@@ -155,6 +207,22 @@ insert into attack (kind, statements, no_effect) values
 ('pages', 'create extension pg_surgery; select heap_force_kill(''regress_attack."Batch Record"'', array[''(0,1)'']::tid[])', null),
 ('pages', 'create extension pg_surgery; create function regress_attack.k(regclass, tid[]) returns void language c as ''pg_surgery'', ''heap_force_kill''; select regress_attack.k(''regress_attack."Batch Record"'', array[''(0,1)'']::tid[])', null),
 ('pages through an index', 'create function regress_attack.k(oid, tid[]) returns integer language c as ''$libdir/pg_surgery'', ''heap_force_kill''', null),
+('a function in C', 'create function regress_attack.c(bigint, bigint) returns bytea language c as ''$libdir/pgcrypto'', ''pg_digest''', null),
+('a function in C', 'create function regress_attack.c() returns void language c as ''/tmp/own.so'', ''own''', null),
+('an internal function', 'create function regress_attack.c(bigint) returns text language internal as ''textin''', null),
+('a library that is not allowed', 'create extension pgcrypto', null),
+('an internal function while an extension is made', 'create function regress_attack.e() returns event_trigger language plpgsql as ''begin create function regress_attack.c(bigint) returns text language internal as ''''textin''''; end''; create event trigger regress_attack on ddl_command_end execute function regress_attack.e(); create extension intagg', null),
+('a library loaded', 'load ''auto_explain''', null),
+('a library loaded', 'load ''/tmp/own.so''', null),
+('a library loaded from elsewhere', 'set local dynamic_library_path = ''/tmp''; load ''plpgsql''', null),
+('a library that sessions load', 'alter role regress_attacker set session_preload_libraries = ''auto_explain''', null),
+('a function moved to pg_catalog', 'create function regress_attack.own() returns integer language sql as ''select 1''; alter function regress_attack.own() set schema pg_catalog', null),
+('a cast of PostgreSQL''s types', 'create function regress_attack.own(boolean) returns bigint language sql as ''select 1::bigint''; create cast (boolean as bigint) with function regress_attack.own(boolean) as implicit', null),
+('an index of ours', 'do $d$ declare i regclass; begin select indexrelid::regclass into i from pg_index where indrelid = ''batchcortex.session''::regclass and not indisprimary order by 1 limit 1; execute ''drop index '' || i; end $d$', null),
+('a unique index on ours', 'create unique index on batchcortex.equipment (org_id)', null),
+('a constraint on ours', 'alter table batchcortex.equipment add constraint only_one unique (org_id)', null),
+('a default of ours', 'alter table batchcortex.membership alter column role_name set default ''admin''', null),
+('a table of ours', 'create table batchcortex.other (id integer)', null),
 ('code in the sealer', 'alter table batchcortex.ledger_tile add constraint c check (width > 0)', null),
 ('code in the sealer', 'create index on batchcortex.ledger_queue (length(entry))', null),
 ('code in the register', 'alter table batchcortex.tracked_table add constraint c check (relation is not null)', null),
@@ -169,16 +237,20 @@ update attack set statements = replace(replace(statements, '@org', :'org'), '@pa
 create function pg_temp.try(statements text, no_effect text) returns text language plpgsql as $$
 declare
     found text;
+    told text;
     harmless boolean := false;
+    since timestamptz := clock_timestamp();
 begin
     begin
         execute statements;
+        select string_agg(e.after ->> 'statement', '; ' order by e.event_id) into told from batchcortex.events_log e
+         where e.action = 'table.altered' and e.recorded_at >= since;
         if no_effect is not null then
             execute no_effect into harmless;
         end if;
         -- Whether the rows themselves are whole is asked whatever happened to the functions that tell.
         select string_agg(distinct code, ', ' order by code) into found from batchcortex.verify();
-        raise exception using errcode = 'P0099', message = case when harmless and found is null then 'no effect' else coalesce('found: ' || found, 'UNNOTICED') end;
+        raise exception using errcode = 'P0099', message = case when harmless and found is null then 'no effect' else coalesce('found: ' || found, 'recorded: ' || told, 'UNNOTICED') end;
     exception
         when sqlstate 'P0099' then return sqlerrm;
         when sqlstate 'BC001' then return 'refused: ' || sqlerrm;
@@ -186,8 +258,10 @@ begin
     end;
 end $$;
 -- Which of many objects a DROP meets first is PostgreSQL's business.
+\pset format unaligned
 select kind, case when kind ~ '^drop (table|partition|schema|extension)' then split_part(o, ':', 1) else regexp_replace(o, '_\d{4}_\d{2}', '_YYYY_MM', 'g') end as outcome
   from attack cross join lateral pg_temp.try(statements, no_effect) o order by n;
+\pset format aligned
 select count(*) >= 60 as enough from attack;
 -- After all of it nothing has changed.
 select count(*) as findings from batchcortex.verify();

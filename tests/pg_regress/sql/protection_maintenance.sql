@@ -93,6 +93,17 @@ insert into public.stock values ('item', 503, 1);
 select batchcortex.seal() >= 0 as sealed;
 :verify
 
+-- An extension whose functions are in SQL or the server's own.
+create extension intagg;
+:verify
+drop extension intagg;
+-- Indexes that compute nothing, and columns without a value, on the project's own tables.
+create index concurrently equipment_named on batchcortex.equipment (name);
+alter table batchcortex.equipment add column remark text;
+:verify
+drop index concurrently batchcortex.equipment_named;
+:verify
+
 -- The guard has not gone away meanwhile.
 \set VERBOSITY terse
 update public.stock set amount = 0;

@@ -9,9 +9,9 @@ use batchcortex_ledger::checkpoint::Checkpoint;
 use batchcortex_ledger::global::{self, GLOBAL};
 use batchcortex_ledger::hash::Hash;
 use batchcortex_ledger::merkle::CompactRange;
-use batchcortex_ledger::note::SignedNote;
+use batchcortex_ledger::note::{NoteError, SignedNote};
 use pgrx::datum::Uuid;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 const RELATION: &str = "batchcortex.ledger_checkpoint";
 
@@ -84,14 +84,16 @@ pub struct Checkpoints<'a> {
     read_ahead: VecDeque<Stated>,
     /// The last one that was compared.
     last: Option<Stated>,
+    /// Keys that this server does not know, with the first size that one has signed and how many it has.
+    unknown_keys: BTreeMap<String, (i64, u64)>,
     tally: Tally,
 }
 
 impl<'a> Checkpoints<'a> {
-    /// Opens them.
-    pub fn open(org_id: Uuid, lives: &'a Lives) -> Self {
+    /// Opens those of more than `after` leaves.
+    pub fn open(org_id: Uuid, after: u64, lives: &'a Lives) -> Self {
         let query = format!(
-            "select {} from {RELATION} where org_id = $1 order by tree_size",
+            "select {} from {RELATION} where org_id = $1 and tree_size > {after} order by tree_size",
             Stated::COLUMNS
         );
         Checkpoints {
@@ -100,16 +102,28 @@ impl<'a> Checkpoints<'a> {
             scan: Scan::open(&query, &[*org_id.as_bytes()], 1000),
             read_ahead: VecDeque::new(),
             last: None,
+            unknown_keys: BTreeMap::new(),
             tally: Tally::default(),
+        }
+    }
+
+    /// Size and time, microseconds since 2000-01-01 UTC, of the checkpoint that first held a leaf that comes next.
+    pub fn of_leaf(&mut self, index: u64) -> Option<(i64, i64)> {
+        self.read_more();
+        let next = self.read_ahead.front()?;
+        (next.size as u64 > index).then_some((next.size, next.sealed_at))
+    }
+
+    fn read_more(&mut self) {
+        if self.read_ahead.is_empty() {
+            let read_ahead = &mut self.read_ahead;
+            self.scan.next(|row| read_ahead.push_back(Stated::read(row, 0)));
         }
     }
 
     /// The next one, if its size is at most `size`.
     fn next_up_to(&mut self, size: u64) -> Option<Stated> {
-        if self.read_ahead.is_empty() {
-            let read_ahead = &mut self.read_ahead;
-            self.scan.next(|row| read_ahead.push_back(Stated::read(row, 0)));
-        }
+        self.read_more();
         if self.read_ahead.front()?.size as u64 > size {
             return None;
         }
@@ -158,12 +172,12 @@ impl<'a> Checkpoints<'a> {
         if self.org_id != GLOBAL {
             return;
         }
-        match &stated.note {
-            Some(note) => {
-                if let Err(detail) = signed(note, &checkpoint) {
-                    find("bad_signature", detail);
-                }
+        match stated.note.as_deref().map(|note| signed(note, &checkpoint)) {
+            Some(Ok(())) => {}
+            Some(Err(Fault::UnknownKey(key))) => {
+                self.unknown_keys.entry(key).or_insert((stated.size, 0)).1 += 1;
             }
+            Some(Err(Fault::Wrong(detail))) => find("bad_signature", detail),
             None if self.lives.is_named(stated.incarnation) => {
                 find(
                     "bad_signature",
@@ -186,10 +200,19 @@ impl<'a> Checkpoints<'a> {
                 .is_named(self.last.as_ref().map_or(0, |last| last.incarnation));
             let held = match note {
                 Some(note) => signed(note, &checkpoint),
-                None if named => Err("the newest checkpoint of a log with a key is not signed".to_owned()),
+                None if named => Err(Fault::Wrong(
+                    "the newest checkpoint of a log with a key is not signed".to_owned(),
+                )),
                 None => Ok(()),
             };
-            if let Err(detail) = held {
+            let detail = match held {
+                Err(Fault::Wrong(detail)) => Some(detail),
+                Err(Fault::UnknownKey(key)) if !self.unknown_keys.contains_key(&key) => {
+                    Some(format!("signed by {key}, which is no key of this server"))
+                }
+                _ => None,
+            };
+            if let Some(detail) = detail {
                 check.find(
                     "bad_signature",
                     "batchcortex.ledger_tree",
@@ -197,6 +220,12 @@ impl<'a> Checkpoints<'a> {
                     detail,
                 );
             }
+        }
+        for (key, (first, count)) in std::mem::take(&mut self.unknown_keys) {
+            let detail = format!(
+                "{count} checkpoints from this one on are signed by {key}, which is no key of this server: its public half belongs into the file of the checkpoint key"
+            );
+            check.find("bad_signature", RELATION, first.to_string(), detail);
         }
         let mut covered = leaves == 0 || self.last.as_ref().is_some_and(|last| last.size as u64 == leaves);
         while let Some(stated) = self.next_up_to(u64::MAX) {
@@ -221,15 +250,31 @@ impl<'a> Checkpoints<'a> {
     }
 }
 
+/// Why a signed note does not hold.
+enum Fault {
+    /// No known key has signed it; the name and id of one that has.
+    UnknownKey(String),
+    /// Anything else.
+    Wrong(String),
+}
+
 /// Whether a stored note is this checkpoint, signed by a key of this server.
-fn signed(note: &str, checkpoint: &Checkpoint) -> Result<(), String> {
-    let parsed =
-        SignedNote::parse(note.as_bytes()).map_err(|e| format!("the signed note cannot be read: {e}"))?;
+fn signed(note: &str, checkpoint: &Checkpoint) -> Result<(), Fault> {
+    let parsed = SignedNote::parse(note.as_bytes())
+        .map_err(|e| Fault::Wrong(format!("the signed note cannot be read: {e}")))?;
     if parsed.text() != checkpoint.to_string() {
-        return Err("what was signed is not what the checkpoint says".to_owned());
+        return Err(Fault::Wrong(
+            "what was signed is not what the checkpoint says".to_owned(),
+        ));
     }
     match parsed.verify(checkpoint_key::verifiers()) {
         Ok(_) => Ok(()),
-        Err(fault) => Err(format!("no key of this server has signed it: {fault}")),
+        Err(NoteError::NoKnownKey) => {
+            let key = parsed.signatures().first();
+            Err(Fault::UnknownKey(key.map_or_else(String::new, |key| {
+                format!("{} {}", key.name, key.key_id)
+            })))
+        }
+        Err(fault) => Err(Fault::Wrong(fault.to_string())),
     }
 }

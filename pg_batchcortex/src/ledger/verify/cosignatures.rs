@@ -13,8 +13,8 @@ use pgrx::pg_sys;
 
 const RELATION: &str = "batchcortex.ledger_cosignature";
 
-/// Each cosignature against its checkpoint and the key that was registered for it.
-pub fn check(lives: &Lives, findings: &mut Vec<Finding>) {
+/// Each cosignature of a tree of `from` leaves or more against its checkpoint and the key that was registered for it.
+pub fn check(from: u64, lives: &Lives, findings: &mut Vec<Finding>) {
     let keys = keys();
     let columns = Stated::COLUMNS
         .split(", ")
@@ -25,6 +25,7 @@ pub fn check(lives: &Lives, findings: &mut Vec<Finding>) {
         "select s.tree_size, s.witness, s.key_id, s.incarnation, s.cosigned_at, s.line, {columns}
            from {RELATION} s
            left join batchcortex.ledger_checkpoint k on k.org_id = $1 and k.tree_size = s.tree_size
+          where s.tree_size >= {from}
           order by s.tree_size, s.witness, s.key_id"
     );
     let mut scan = Scan::open(&query, &[GLOBAL], 1000);

@@ -13,6 +13,19 @@ use std::collections::{BTreeMap, VecDeque};
 
 const RELATION: &str = "batchcortex.ledger_checkpoint";
 
+/// The leaf of the global log that is an organisation's first checkpoint of more than `size` leaves; with none, the last one before.
+pub fn first_of(org_id: Uuid, size: u64) -> u64 {
+    let query = format!(
+        "select coalesce((select min(global_index) from {RELATION} where org_id = $1 and tree_size > {size}),
+                         (select max(global_index) from {RELATION} where org_id = $1), 0)"
+    );
+    let mut first = 0;
+    let mut scan = Scan::open(&query, &[*org_id.as_bytes()], 1);
+    scan.next(|row| first = row.get(0).map_or(0, |datum| datum.value() as u64));
+    scan.close();
+    first
+}
+
 /// What the leaves should be, as far as the caller may read it, in the order of the leaves.
 pub struct Statements<'a> {
     lives: &'a Lives,
@@ -25,10 +38,10 @@ pub struct Statements<'a> {
 }
 
 impl<'a> Statements<'a> {
-    /// Those of one organisation, or of all that the caller may see.
-    pub fn open(org: Option<Uuid>, lives: &'a Lives) -> Self {
+    /// Those of one organisation, or of all that the caller may see, from leaf `first` on.
+    pub fn open(org: Option<Uuid>, first: u64, lives: &'a Lives) -> Self {
         let columns = Stated::COLUMNS;
-        let query = format!("select org_id, {columns} from {RELATION} where global_index is not null");
+        let query = format!("select org_id, {columns} from {RELATION} where global_index >= {first}");
         let scan = match &org {
             Some(org) => Scan::open(
                 &format!("{query} and org_id = $1 order by global_index"),
@@ -41,6 +54,7 @@ impl<'a> Statements<'a> {
             links: lives
                 .links()
                 .map(|(index, text)| (index as u64, leaf_hash(text.as_bytes())))
+                .filter(|(index, _)| *index >= first)
                 .collect(),
             lives,
             scan,

@@ -1,10 +1,11 @@
 //! One organisation's log: its rows and its leaves side by side, then tiles, root and checkpoints.
 
 use super::Finding;
+use super::beginning::Beginning;
 use super::checkpoints::Checkpoints;
 use super::disposed::Disposed;
 use super::global::Statements;
-use super::rows::{Hashed, Rows};
+use super::rows::{Hashed, Rows, spans};
 use super::sources::Source;
 use crate::identity::unscoped::unscoped;
 use crate::ledger::entry::Entry;
@@ -12,7 +13,9 @@ use crate::ledger::incarnation::Lives;
 use crate::ledger::key::Key;
 use crate::ledger::records;
 use crate::ledger::scan::Scan;
+use crate::retention::leaves;
 use crate::row::{Row, with_varlena};
+use crate::settings::SEAL_OVERDUE;
 use batchcortex_ledger::global::GLOBAL;
 use batchcortex_ledger::hash::Hash;
 use batchcortex_ledger::merkle::CompactRange;
@@ -44,6 +47,16 @@ pub struct Summary {
     unsigned: u64,
     /// The newest checkpoint as a signed note.
     checkpoint: Option<String>,
+    /// Leaves sealed later than batchcortex.seal_overdue after their records were stored, by the checkpoint that first held them.
+    late: Vec<Late>,
+}
+
+/// Leaves that one checkpoint sealed late.
+#[derive(Serialize)]
+struct Late {
+    tree_size: i64,
+    leaves: u64,
+    longest_seconds: u64,
 }
 
 impl Summary {
@@ -53,7 +66,7 @@ impl Summary {
     }
 }
 
-type Record = (u32, Key);
+pub(super) type Record = (u32, Key);
 
 /// Rows that wait for their leaf, leaves that wait for their row: what is out of step while both stream by.
 #[derive(Default)]
@@ -132,6 +145,7 @@ fn every(sources: &[Source]) -> Vec<Uuid> {
 /// Checks one log and adds what it finds. `statements`: what the leaves of the global log stand for; none for any other log.
 pub fn check(
     org_id: Uuid,
+    beginning: Beginning,
     sources: &[Source],
     lives: &Lives,
     statements: Option<Statements<'_>>,
@@ -150,21 +164,33 @@ pub fn check(
         disposed,
         leaves_disposed: 0,
         statements,
+        partial: beginning.size > 0,
+        late: Vec::new(),
     };
     let (organisation, tree_size, root, sealed_at, note) = check.head();
+    let bounds = spans::bounds(org_id, beginning.first_tile(), beginning.recorded_from);
     let mut streams: HashMap<u32, Rows<'_>> = sources
         .iter()
-        .filter_map(|s| Some((s.id, Rows::open(s, org_id)?)))
+        .filter_map(|s| Some((s.id, Rows::open(s, org_id, &bounds)?)))
         .collect();
-    let mut checkpoints = Checkpoints::open(org_id, lives);
+    check.pairing.leaves = beginning.earlier;
+    check
+        .pairing
+        .leaves
+        .retain(|(relation, _), _| !check.unread.contains(relation));
+    let mut checkpoints = Checkpoints::open(org_id, beginning.size, lives);
 
-    let mut range = CompactRange::new();
+    let mut range = beginning.range;
     let mut above: Vec<Hash> = Vec::new();
     let mut tiles = Scan::open(
-        "select tile_index, width, hashes, records from batchcortex.ledger_tile where org_id = $1 and level = 0 order by tile_index",
+        &format!(
+            "select tile_index, width, hashes, records from batchcortex.ledger_tile where org_id = $1 and level = 0 and tile_index >= {} order by tile_index",
+            range.size() / u64::from(tile::TILE_WIDTH)
+        ),
         &[*org_id.as_bytes()],
         64,
     );
+    let first_tile = range.size() / u64::from(tile::TILE_WIDTH);
     while tiles.next(|row| {
         check.leaf_tile(
             row,
@@ -183,7 +209,7 @@ pub fn check(
 
     let leaves = range.size();
     check.root(tree_size, root.as_deref(), &range);
-    check.upper_tiles(above);
+    check.upper_tiles(first_tile, above);
     let checkpoints = checkpoints.rest(&mut check, leaves, note.as_deref());
     if let Some(statements) = check.statements.take() {
         check.leaves_unread += statements.rest(check.findings);
@@ -203,6 +229,7 @@ pub fn check(
         checkpoints: checkpoints.read,
         unsigned: checkpoints.unsigned,
         checkpoint: note,
+        late: check.late,
     }
 }
 
@@ -219,6 +246,9 @@ pub(super) struct Check<'a> {
     disposed: Disposed,
     leaves_disposed: u64,
     statements: Option<Statements<'a>>,
+    /// Whether earlier leaves are left out.
+    partial: bool,
+    late: Vec<Late>,
 }
 
 impl Check<'_> {
@@ -343,6 +373,9 @@ impl Check<'_> {
         self.feed(&listed, streams);
         for (hash, (relation, key)) in hashes.iter().zip(listed) {
             let leaf_index = range.size();
+            if let Some((size, sealed_at)) = checkpoints.of_leaf(leaf_index) {
+                self.note_late(key, size, sealed_at);
+            }
             range.append(*hash);
             if let Some(statements) = &mut self.statements {
                 statements.leaf(leaf_index, hash, self.findings);
@@ -366,6 +399,26 @@ impl Check<'_> {
                 format!("0/{index}"),
                 detail,
             );
+        }
+    }
+
+    /// Counts a leaf that was sealed long after its record was stored, as far as the key tells when that was.
+    fn note_late(&mut self, key: &[u8], tree_size: i64, sealed_at: i64) {
+        let Some(time) = leaves::time_of(key) else { return };
+        let seconds = leaves::milliseconds(sealed_at).saturating_sub(time) / 1000;
+        if seconds <= SEAL_OVERDUE.get() as u64 {
+            return;
+        }
+        match self.late.last_mut().filter(|late| late.tree_size == tree_size) {
+            Some(late) => {
+                late.leaves += 1;
+                late.longest_seconds = late.longest_seconds.max(seconds);
+            }
+            None => self.late.push(Late {
+                tree_size,
+                leaves: 1,
+                longest_seconds: seconds,
+            }),
         }
     }
 
@@ -478,14 +531,22 @@ impl Check<'_> {
         }
     }
 
-    /// Tiles above level 0 hold nothing but hashes of the level below.
-    fn upper_tiles(&mut self, mut hashes: Vec<Hash>) {
+    /// Tiles above level 0 hold nothing but hashes of the level below. `hashes`: roots of the full tiles of level 0 from `offset` on.
+    fn upper_tiles(&mut self, mut offset: u64, mut hashes: Vec<Hash>) {
         let full = usize::from(tile::TILE_WIDTH);
         let mut expected: HashMap<(i16, i64), Vec<Hash>> = HashMap::new();
+        let mut first = [0; tile::MAX_LEVELS as usize + 1];
         for level in 1..=i16::from(tile::MAX_LEVELS) {
-            let mut above = Vec::with_capacity(hashes.len() / full);
-            for (index, chunk) in hashes.chunks(full).enumerate() {
-                expected.insert((level, index as i64), chunk.to_vec());
+            let kept = offset as usize % full;
+            offset /= full as u64;
+            first[level as usize] = offset as i64;
+            // What stands to the left in the same tile was there before.
+            let mut entries = self.stored_tile(level, offset as i64);
+            entries.truncate(kept);
+            entries.extend(hashes);
+            let mut above = Vec::with_capacity(entries.len() / full);
+            for (index, chunk) in (offset as i64..).zip(entries.chunks(full)) {
+                expected.insert((level, index), chunk.to_vec());
                 if chunk.len() == full {
                     let mut tile = CompactRange::new();
                     chunk.iter().for_each(|hash| tile.append(*hash));
@@ -508,7 +569,9 @@ impl Check<'_> {
                 .get(2)
                 .map(|datum| unsafe { with_varlena(datum, <[u8]>::to_vec) })
                 .unwrap_or_default();
-            if expected.remove(&(level, index)).as_deref() != tile::hashes_of(&stored) {
+            if index >= first.get(level as usize).copied().unwrap_or(0)
+                && expected.remove(&(level, index)).as_deref() != tile::hashes_of(&stored)
+            {
                 wrong.push((
                     level,
                     index,
@@ -531,6 +594,28 @@ impl Check<'_> {
                 detail.to_owned(),
             );
         }
+    }
+
+    /// The hashes of a tile; none when it is not stored.
+    fn stored_tile(&self, level: i16, index: i64) -> Vec<Hash> {
+        let query = format!(
+            "select hashes from batchcortex.ledger_tile where org_id = $1 and level = {level} and tile_index = {index}"
+        );
+        let mut hashes = Vec::new();
+        let mut scan = Scan::open(&query, &[*self.org_id.as_bytes()], 1);
+        scan.next(|row| {
+            // SAFETY: a bytea column.
+            let stored = row
+                .get(0)
+                .map(|datum| unsafe { with_varlena(datum, <[u8]>::to_vec) });
+            hashes = stored
+                .as_deref()
+                .and_then(tile::hashes_of)
+                .unwrap_or_default()
+                .to_vec();
+        });
+        scan.close();
+        hashes
     }
 
     /// Rows without a sealed leaf must be waiting for sealing, and leaves must have had a row. Returns how many wait.
@@ -573,6 +658,15 @@ impl Check<'_> {
             .collect();
         rows.sort_unstable();
         for record in rows {
+            // Rows of protected tables carry no time: which of them are leaves of the part that is left out is not known.
+            if self.partial
+                && self
+                    .sources
+                    .iter()
+                    .any(|source| source.id == record.0 && !source.hashed)
+            {
+                continue;
+            }
             if self.disposed.covers(record.0, &record.1) {
                 self.find_undisposed(record);
                 continue;

@@ -1,22 +1,29 @@
 //! Verification: every row recomputed and compared with its leaf, every leaf with its tile, every tile with the root, every
 //! checkpoint with the leaves up to its size. One pass over rows and leaves, one snapshot, memory for what is out of step only.
 
+mod beginning; // what an incremental verification leaves out
 mod capture; // triggers of tracked tables as they should be
 mod checkpoints; // what checkpoints say, and who signed it
 mod cosignatures; // what witnesses have signed
 mod disposed; // leaves whose records were disposed of
 mod global; // the global log's leaves against the checkpoints that they are
 mod log; // one organisation's log
-mod protection; // triggers and row security as they should be
+pub mod protection; // triggers and row security as they should be
 mod rows; // rows of the source tables, as leaves
 mod sessions; // sessions against their events
-mod sources; // which tables these are
+pub mod sources; // which tables these are
+pub mod tracked; // tracked tables as the log tells
+mod waiting; // leaves that wait too long
+mod whole_query; // queries that may run in parallel
 
 use crate::checkpoint_key;
 use crate::ledger::incarnation::Lives;
+use crate::ledger::proof::stored_range;
 use crate::ledger::worker;
 use crate::settings::WITNESS_QUORUM;
 use batchcortex_ledger::global::GLOBAL;
+use batchcortex_ledger::hash::Hash;
+use beginning::Beginning;
 use global::Statements;
 use log::Summary;
 use pgrx::datum::{Json, Uuid};
@@ -37,13 +44,30 @@ pub struct Finding {
     pub detail: String,
 }
 
+type Rows<'a> = TableIterator<
+    'a,
+    (
+        name!(log, String),
+        name!(code, String),
+        name!(relation, String),
+        name!(record, String),
+        name!(detail, String),
+    ),
+>;
+
 struct Verification {
     findings: Vec<Finding>,
     logs: Vec<Summary>,
     seconds: f64,
 }
 
-fn run(org: Option<Uuid>) -> Verification {
+/// A size of a log's tree and its root, as an earlier verification found them or a checkpoint kept outside says.
+struct Known {
+    size: u64,
+    root: Hash,
+}
+
+fn run(org: Option<Uuid>, known: Option<&Known>) -> Verification {
     let started = Instant::now();
     let mut findings = protection::check();
     findings.extend(sessions::check(org));
@@ -53,19 +77,36 @@ fn run(org: Option<Uuid>) -> Verification {
     unsafe { pg_sys::SPI_connect() };
     let sources = sources::read(&mut findings);
     sources::compare_with_log(&mut findings);
+    findings.extend(tracked::check());
+    findings.extend(waiting::check(org));
     let lives = Lives::read();
+    let mut first_statement = 0;
     for org_id in log::all(org, &sources) {
-        logs.push(log::check(org_id, &sources, &lives, None, &mut findings));
+        let beginning = known.map_or_else(Beginning::default, |known| begin(org_id, known, &mut findings));
+        if beginning.size > 0 {
+            first_statement = global::first_of(org_id, beginning.size);
+        }
+        logs.push(log::check(
+            org_id,
+            beginning,
+            &sources,
+            &lives,
+            None,
+            &mut findings,
+        ));
     }
-    let statements = Statements::open(org, &lives);
+    let global = Uuid::from_bytes(GLOBAL);
+    let beginning = Beginning::at(global, first_statement).unwrap_or_default();
+    let statements = Statements::open(org, beginning.size, &lives);
+    cosignatures::check(beginning.size, &lives, &mut findings);
     logs.push(log::check(
-        Uuid::from_bytes(GLOBAL),
+        global,
+        beginning,
         &sources,
         &lives,
         Some(statements),
         &mut findings,
     ));
-    cosignatures::check(&lives, &mut findings);
     // SAFETY: as above.
     unsafe { pg_sys::SPI_finish() };
     Verification {
@@ -75,9 +116,36 @@ fn run(org: Option<Uuid>) -> Verification {
     }
 }
 
+/// Where to begin: behind what is known, if it is the beginning of the log that is stored.
+fn begin(org_id: Uuid, known: &Known, findings: &mut Vec<Finding>) -> Beginning {
+    let stored = stored_range(org_id, known.size).map(|range| range.root());
+    if stored == Some(known.root) {
+        return Beginning::at(org_id, known.size).unwrap_or_default();
+    }
+    findings.push(Finding {
+        log: org_id.to_string(),
+        code: "inconsistent_checkpoint",
+        relation: "batchcortex.ledger_tile".to_owned(),
+        record: known.size.to_string(),
+        detail: match stored {
+            Some(root) => format!(
+                "the root of {} leaves is {}, and was {}",
+                known.size,
+                hex::encode(root),
+                hex::encode(known.root)
+            ),
+            None => format!(
+                "the tree is not of {} leaves any more, or its tiles are damaged",
+                known.size
+            ),
+        },
+    });
+    Beginning::default()
+}
+
 /// Checks the logs that the caller may see, or one of them, in one snapshot. One row a finding, none when all is intact.
 /// code: wrong_leaf, missing_row, row_without_leaf, wrong_time, wrong_tile, wrong_root, inconsistent_checkpoint, bad_signature, wrong_cosignature,
-/// weakened_protection, wrong_disposal, session_without_event, changed_session.
+/// weakened_protection, wrong_disposal, session_without_event, changed_session, sealing_overdue.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
@@ -93,20 +161,54 @@ pub fn verify(
         name!(detail, String),
     ),
 > {
+    rows(run(org, None))
+}
+
+fn rows<'a>(done: Verification) -> Rows<'a> {
     TableIterator::new(
-        run(org)
-            .findings
+        done.findings
             .into_iter()
             .map(|f| (f.log, f.code.to_owned(), f.relation, f.record, f.detail)),
     )
 }
 
+/// As verify, of what one organisation's log has beyond a size whose root is known, from an earlier verification or a checkpoint kept
+/// outside: the tree must still begin with it, and leaves before it are read only where records of the same time are. Records with an
+/// earlier time, and disposals, sessions and protection, are checked as they are now.
+#[pg_extern(volatile, strict, parallel_unsafe)]
+#[search_path(pg_catalog, pg_temp)]
+#[allow(clippy::type_complexity)]
+pub fn verify_since(
+    org: Uuid,
+    tree_size: i64,
+    root: &[u8],
+) -> TableIterator<
+    'static,
+    (
+        name!(log, String),
+        name!(code, String),
+        name!(relation, String),
+        name!(record, String),
+        name!(detail, String),
+    ),
+> {
+    let (Ok(size), Ok(root)) = (u64::try_from(tree_size), Hash::try_from(root)) else {
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            "a size from 0 and a root of 32 bytes are needed"
+        );
+    };
+    rows(run(Some(org), Some(&Known { size, root })))
+}
+
 /// The same check as one JSON document: per log the counts of rows, leaves and waiting leaves, tree size, root and checkpoints;
-/// findings by code; seconds and rows a second.
+/// findings by code; leaves that were sealed late (batchcortex.seal_overdue) by the checkpoint that first held them; seconds and rows a
+/// second.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 pub fn verify_report(org: default!(Option<Uuid>, "NULL")) -> Json {
-    let done = run(org);
+    let done = run(org, None);
     let rows: u64 = done.logs.iter().map(|log| log.rows).sum();
     let mut by_code = serde_json::Map::new();
     for finding in &done.findings {

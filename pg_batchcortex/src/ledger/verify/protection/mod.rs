@@ -3,6 +3,8 @@
 
 mod functions; // their text is that of this library
 mod grants; // who may do what: policies, privileges, roles
+mod libraries; // code of the server, and what stands among PostgreSQL's own
+pub mod structure; // the project's tables as the migrations make them
 mod triggers; // triggers, rules and row security of guarded tables
 
 use super::Finding;
@@ -16,6 +18,8 @@ pub fn check() -> Vec<Finding> {
     let mut findings = triggers::check();
     findings.extend(grants::check());
     findings.extend(functions::check());
+    findings.extend(libraries::check());
+    findings.extend(structure::check());
     if !worker::available() {
         findings.push(weakened(
             "server",

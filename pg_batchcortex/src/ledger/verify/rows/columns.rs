@@ -1,0 +1,68 @@
+//! Rows of protected tables, hashed from their columns by name.
+
+use super::Hashed;
+use crate::ledger::foreign::{self, INSTALLATION};
+use crate::ledger::key::Key;
+use crate::ledger::scan::Scan;
+use crate::ledger::verify::sources::Source;
+use pgrx::datum::Uuid;
+use pgrx::prelude::*;
+
+/// Rows fetched at once.
+const BATCH: i64 = 2000;
+
+/// The rows of one table in one log, in the order in which they lie.
+pub struct Columns<'a> {
+    source: &'a Source,
+    scan: Scan,
+    key: Option<Vec<usize>>,
+}
+
+impl<'a> Columns<'a> {
+    /// Opens them; none when the table has nothing in this log.
+    pub fn open(source: &'a Source, org_id: Uuid) -> Option<Self> {
+        let mut query = format!("select * from {}", source.relation);
+        let scan = match &source.org_column {
+            None if *org_id.as_bytes() == INSTALLATION => Scan::open(&query, &[], BATCH),
+            None => return None,
+            Some(column) => {
+                let column = pgrx::spi::quote_identifier(column);
+                query += &format!(" where {column} operator(pg_catalog.=) $1");
+                if *org_id.as_bytes() == INSTALLATION {
+                    query += &format!(" or {column} is null");
+                }
+                Scan::open(&query, &[*org_id.as_bytes()], BATCH)
+            }
+        };
+        Some(Columns {
+            source,
+            scan,
+            key: None,
+        })
+    }
+
+    /// Hashes the next rows; false when there are none.
+    pub fn next(&mut self, mut body: impl FnMut(Hashed)) -> bool {
+        let (source, key) = (self.source, &mut self.key);
+        self.scan.next(|row| {
+            let key = key.get_or_insert_with(|| {
+                let find = |name: &String| {
+                    row.position(name)
+                        .unwrap_or_else(|| error!("{} has no column {name}", source.relation))
+                };
+                source.key_columns.iter().map(find).collect()
+            });
+            body(Hashed {
+                key: Key::of(&foreign::key(row, key)),
+                leaf: row.leaf_by_name(&source.domain).unwrap_or_default(),
+                agrees: true,
+                timely: true,
+            });
+        })
+    }
+
+    /// Ends the scan.
+    pub fn close(self) {
+        self.scan.close();
+    }
+}

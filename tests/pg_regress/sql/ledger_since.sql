@@ -1,0 +1,50 @@
+-- needs: batchcortex.break_glass
+-- Verification from a size whose root is known: what has grown since, and nothing before.
+-- control: A18 A19
+\set VERBOSITY terse
+set client_min_messages = warning;
+select gen_random_uuid() as org \gset
+insert into batchcortex.organisation (org_id, name) values (:'org', :'org');
+select count(batchcortex.log_event('regress.since', 'thing', i::text, org_id => :'org')) from generate_series(1, 700) i;
+select batchcortex.seal() >= 0 as sealed;
+select size, root from batchcortex.ledger_tree where org_id = :'org' \gset old_
+-- A millisecond later, so that no record is of the same time.
+select pg_sleep(0.01);
+select count(batchcortex.log_event('regress.since', 'thing', i::text, org_id => :'org')) from generate_series(701, 1000) i;
+select batchcortex.seal() >= 0 as sealed;
+select :old_size as old, size as new from batchcortex.ledger_tree where org_id = :'org';
+\echo clean, from every size that was sealed, and from one that was not
+select code, record, detail from batchcortex.verify_since(:'org', :old_size, :'old_root') where code <> 'weakened_protection';
+select code from batchcortex.verify_since(:'org', 1000, (select root from batchcortex.ledger_tree where org_id = :'org')) where code <> 'weakened_protection';
+select code from batchcortex.verify_since(:'org', 0, sha256('')) where code <> 'weakened_protection';
+select code, record from batchcortex.verify_since(:'org', 512, (select sha256('\x01' || substr(hashes, 1, 32) || substr(hashes, 33, 32)) from batchcortex.ledger_tile where org_id = :'org' and level = 1)) where code <> 'weakened_protection';
+\echo another root, a size that the tree has not, and no size at all
+select code, record from batchcortex.verify_since(:'org', :old_size, sha256('other')) where code <> 'weakened_protection';
+select code, record from batchcortex.verify_since(:'org', 5000, :'old_root') where code <> 'weakened_protection';
+select batchcortex.verify_since(:'org', -1, :'old_root');
+select batchcortex.verify_since(:'org', :old_size, '\x00');
+\echo what was changed since is found, what was changed before is not read
+begin;
+alter table batchcortex.events_log disable trigger all;
+update batchcortex.events_log set reason = 'changed' where org_id = :'org' and record_id = '900';
+select code from batchcortex.verify_since(:'org', :old_size, :'old_root') where code <> 'weakened_protection';
+delete from batchcortex.events_log where org_id = :'org' and record_id in ('900', '901');
+select code from batchcortex.verify_since(:'org', :old_size, :'old_root') where code <> 'weakened_protection';
+rollback;
+begin;
+alter table batchcortex.events_log disable trigger all;
+update batchcortex.events_log set reason = 'changed' where org_id = :'org' and record_id = '10';
+select code from batchcortex.verify_since(:'org', :old_size, :'old_root') where code <> 'weakened_protection';
+select code from batchcortex.verify(:'org') where code <> 'weakened_protection';
+rollback;
+\echo tiles: those of before that carry the root, and those of since
+begin;
+alter table batchcortex.ledger_tile disable trigger all;
+update batchcortex.ledger_tile set hashes = set_byte(hashes, 40, get_byte(hashes, 40) # 1) where org_id = :'org' and level = 1;
+select code, record from batchcortex.verify_since(:'org', :old_size, :'old_root') where code <> 'weakened_protection' order by 1, 2;
+rollback;
+begin;
+alter table batchcortex.ledger_tile disable trigger all;
+update batchcortex.ledger_tile set hashes = set_byte(hashes, 40, get_byte(hashes, 40) # 1) where org_id = :'org' and level = 0 and tile_index = 3;
+select code from batchcortex.verify_since(:'org', :old_size, :'old_root') where code not in ('weakened_protection', 'wrong_leaf') group by 1 order by 1;
+rollback;
