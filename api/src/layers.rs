@@ -76,7 +76,7 @@ async fn catch_panic(request: Request, next: Next) -> Response {
     answered.unwrap_or_else(|_| Problem::internal("panic").into_response())
 }
 
-/// Headers of every answer. Nothing here is a page: no browser may store, sniff, frame or execute it.
+/// Headers of every answer. Nothing here is a page: no browser may sniff, frame or execute it, or store it, unless the route says that it may.
 async fn answer_headers(request: Request, next: Next) -> Response {
     const HEADERS: [(HeaderName, &str); 7] = [
         (header::CACHE_CONTROL, "no-store"),
@@ -95,6 +95,9 @@ async fn answer_headers(request: Request, next: Next) -> Response {
     ];
     let mut response = next.run(request).await;
     for (name, value) in HEADERS {
+        if name == header::CACHE_CONTROL && response.headers().contains_key(&name) {
+            continue;
+        }
         response
             .headers_mut()
             .insert(name, HeaderValue::from_static(value));

@@ -110,6 +110,24 @@ impl IntoResponses for OpenProblems {
     }
 }
 
+/// Problems of a route that anyone may read.
+pub struct PublicReadProblems;
+
+impl IntoResponses for PublicReadProblems {
+    fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+        problems(&[404, 422, 429, 500, 503, 504])
+    }
+}
+
+/// Problems of a route that anyone may post to.
+pub struct PublicWriteProblems;
+
+impl IntoResponses for PublicWriteProblems {
+    fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+        problems(&[400, 403, 404, 408, 413, 422, 429, 500, 503, 504])
+    }
+}
+
 /// Problems of signing in and joining.
 pub struct EntryProblems;
 

@@ -3,10 +3,12 @@
 use crate::anchor::directory;
 use crate::checkpoint_key;
 use crate::ledger::worker;
+use crate::settings::WITNESS_QUORUM;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
-/// One row a component: library, schema, sealer, and the checkpoint directory where there is one; 'up' or 'down' and a line that says more.
+/// One row a component: library, schema, sealer, the checkpoint directory where there is one, witness; 'up', 'lagging' or 'down' and a line
+/// that says more.
 #[pg_extern(stable, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 pub fn health() -> TableIterator<
@@ -18,11 +20,8 @@ pub fn health() -> TableIterator<
     ),
 > {
     let row = |component: &str, up: bool, detail: String| {
-        (
-            component.to_owned(),
-            if up { "up" } else { "down" }.to_owned(),
-            detail,
-        )
+        let status = if up { "up" } else { "down" };
+        (component.to_owned(), status.to_owned(), detail)
     };
     let preloaded = worker::available();
     let library = if preloaded {
@@ -69,5 +68,52 @@ pub fn health() -> TableIterator<
         ),
     ];
     rows.extend(directory.map(|(up, detail)| row("checkpoint directory", up, detail)));
+    rows.extend(witness());
     TableIterator::new(rows)
+}
+
+/// Time after which a checkpoint that the quorum has not cosigned counts as lagging, in seconds.
+const WITNESS_PATIENCE: i64 = 60;
+
+/// Whether the witnesses keep up. `lagging` is no reason to turn requests away: records are sealed all the same.
+fn witness() -> Option<(String, String, String)> {
+    let there = Spi::get_one::<bool>("select to_regclass('batchcortex.ledger_cosignature') is not null");
+    if there.unwrap_or_report() != Some(true) {
+        return None;
+    }
+    let quorum = WITNESS_QUORUM.get();
+    let (active, covered) = Spi::get_two_with_args::<i64, i64>(
+        "select (select count(distinct w.witness) from batchcortex.witnesses() w where w.active), batchcortex.witnessed_size($1)",
+        &[quorum.into()],
+    )
+    .unwrap_or_report();
+    let (active, covered) = (active.unwrap_or(0), covered.unwrap_or(0));
+    // The oldest checkpoint that the quorum has not cosigned, and the newest one.
+    let behind = Spi::get_one_with_args::<i64>(
+        "select extract(epoch from clock_timestamp() - k.sealed_at)::bigint from batchcortex.ledger_checkpoint k
+          where k.org_id = 'ffffffff-ffff-ffff-ffff-ffffffffffff' and k.tree_size > $1 order by k.tree_size limit 1",
+        &[covered.into()],
+    )
+    .unwrap_or_default()
+    .unwrap_or(0);
+    let (status, detail) = if active == 0 {
+        (
+            "up",
+            "no witness is registered: nobody else holds what was signed (batchcortex.add_witness)"
+                .to_owned(),
+        )
+    } else if behind > WITNESS_PATIENCE {
+        (
+            "lagging",
+            format!(
+                "{quorum} of {active} witnesses have cosigned up to size {covered}; what was sealed {behind} s ago is not"
+            ),
+        )
+    } else {
+        (
+            "up",
+            format!("{quorum} of {active} witnesses have cosigned up to size {covered}"),
+        )
+    };
+    Some(("witness".to_owned(), status.to_owned(), detail))
 }

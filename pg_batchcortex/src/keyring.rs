@@ -28,9 +28,18 @@ pub fn prepare() {
     }
 }
 
-/// The HMAC key of a device key id, 32 bytes; none when the server has no key file.
+/// The HMAC key of a device key id, 32 bytes, as new devices get it; none when the server has no key file.
 pub fn device_key(key_id: &str) -> Option<Key> {
-    derive("device-hmac", key_id)
+    device_keys(key_id).into_iter().next()
+}
+
+/// The same from each master key, the newest first: a device that was enrolled before the ring was rotated has one of the others.
+pub fn device_keys(key_id: &str) -> Vec<Key> {
+    let masters = keys().unwrap_or_default();
+    masters
+        .iter()
+        .filter_map(|(_, master)| expand(master, "device-hmac", key_id))
+        .collect()
 }
 
 /// The key under which secrets of second factors are encrypted, with the id of the master key behind it: the newest,
@@ -41,11 +50,6 @@ pub fn second_factor_key(id: Option<&str>) -> Option<(&'static str, Key)> {
         .iter()
         .find(|(held, _)| id.is_none_or(|id| id == held))?;
     Some((id, expand(master, "totp", "")?))
-}
-
-fn derive(purpose: &str, of: &str) -> Option<Key> {
-    let (_, master) = keys().ok()?.first()?;
-    expand(master, purpose, of)
 }
 
 fn expand(master: &Key, purpose: &str, of: &str) -> Option<Key> {

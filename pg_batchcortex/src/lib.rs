@@ -39,6 +39,7 @@ pub(crate) const SQL_FUNCTIONS: [&str; 23] = [
     include_str!("../../sql/functions/capture.sql"),
     include_str!("../../sql/functions/batch.sql"),
     include_str!("../../sql/functions/ledger.sql"),
+    include_str!("../../sql/functions/witness.sql"),
     include_str!("../../sql/functions/evidence.sql"),
     include_str!("../../sql/functions/anchor.sql"),
     include_str!("../../sql/functions/telemetry.sql"),
@@ -191,6 +192,17 @@ pgrx::extension_sql_file!(
         ledger::lookup::leaf_of,
         checkpoint_key::checkpoint_keys,
         health::health
+    ]
+);
+pgrx::extension_sql_file!(
+    "../../sql/functions/witness.sql",
+    name = "witness",
+    requires = [
+        "ledger",
+        "retention",
+        ledger::witness::read_verifier_key,
+        ledger::witness::read_submission,
+        ledger::witness::check_cosignature
     ]
 );
 pgrx::extension_sql_file!(

@@ -25,6 +25,7 @@ const STEPS: &[(&str, &str)] = &[
         "retention",
         include_str!("../../sql/migrations/0010_retention.sql"),
     ),
+    ("witness", include_str!("../../sql/migrations/0011_witness.sql")),
     ("anchor", include_str!("../../sql/migrations/0013_anchor.sql")),
 ];
 

@@ -16,6 +16,10 @@ pub static RATE_SIGN_OFF: GucSetting<i32> = GucSetting::<i32>::new(5);
 pub static RATE_GENERAL: GucSetting<i32> = GucSetting::<i32>::new(100);
 /// Requests a minute of one API key; 0 for no limit.
 pub static RATE_API_KEY: GucSetting<i32> = GucSetting::<i32>::new(60);
+/// Requests a minute without a credential, of one address; 0 for no limit.
+pub static RATE_PUBLIC: GucSetting<i32> = GucSetting::<i32>::new(600);
+/// How many witnesses must have cosigned.
+pub static WITNESS_QUORUM: GucSetting<i32> = GucSetting::<i32>::new(1);
 /// The key file; relative names are under the data directory.
 pub static KEY_FILE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"pg_batchcortex.keys"));
@@ -99,6 +103,16 @@ pub fn define() {
         GucFlags::UNIT_MS,
     );
     number(
+        c"batchcortex.witness_quorum",
+        c"How many witnesses must have cosigned a checkpoint before what it covers counts as witnessed.",
+        c"Keys of one name are one witness. batchcortex.wait_witnessed and health() go by it; 0 asks for none.",
+        &WITNESS_QUORUM,
+        0,
+        100,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    number(
         c"batchcortex.seal_overdue",
         c"How long a leaf may wait for its sealing before verify() says so.",
         c"In seconds since its record was stored. A transaction that takes longer than this to commit is told of, too.",
@@ -143,6 +157,12 @@ pub fn define() {
             c"Requests a minute of one API key; 0 for no limit.",
             c"Kept in shared memory, whatever becomes of the transaction.",
             &RATE_API_KEY,
+        ),
+        (
+            c"batchcortex.rate_public",
+            c"Requests a minute without a credential for the global log, of one address; 0 for no limit.",
+            c"Witnesses ask for checkpoints, tiles and proofs without one. An IPv6 /64 is one address. Kept in shared memory, whatever becomes of the transaction.",
+            &RATE_PUBLIC,
         ),
     ] {
         number(

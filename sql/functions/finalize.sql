@@ -16,7 +16,7 @@ begin
                                'open_to_auditors', 'grant_auditor', 'revoke_auditor', 'track', 'untrack', 'begin_tracking', 'end_tracking', 'drop_unregistered_capture',
                                'set_retention', 'retention_periods', 'place_legal_hold', 'release_legal_hold', 'partition_span', 'disposable_from', 'disposal_obstacles',
                                'list_disposable', 'partition_totals', 'leaves_between', 'disposal_refusal', 'propose_disposal', 'record_disposal', 'dispose',
-                               'make_soft_deletable', 'keep_rows', 'soft_delete',
+                               'make_soft_deletable', 'keep_rows', 'soft_delete', 'add_witness', 'retire_witness',
                                'set_user_state', 'deactivate_user', 'reactivate_user', 'reset_second_factor') then
             execute format('grant execute on routine %s to batchcortex_owner', f.signature);
         end if;
@@ -33,7 +33,9 @@ grant execute on function
     batchcortex.verify_inclusion(bigint, bigint, bytea, bytea[], bytea), batchcortex.verify_consistency(bigint, bigint, bytea, bytea, bytea[]),
     batchcortex.seal(), batchcortex.request_seal(double precision), batchcortex.damaged_logs(), batchcortex.health(),
     batchcortex.latest_checkpoint(uuid), batchcortex.checkpoint_text(uuid, bigint), batchcortex.checkpoint_keys(), batchcortex.leaf_of(uuid),
-    batchcortex.sealed_in(uuid), batchcortex.wait_sealed(uuid, interval),
+    batchcortex.sealed_in(uuid), batchcortex.wait_sealed(uuid, interval), batchcortex.witnesses(),
+    batchcortex.witnessed_size(integer), batchcortex.wait_witnessed(uuid, interval, integer), batchcortex.read_verifier_key(text),
+    batchcortex.check_cosignature(text, text, text[]),
     batchcortex.export_evidence(uuid, uuid, uuid, timestamptz, timestamptz, bigint), batchcortex.plan_evidence(uuid, uuid, uuid, timestamptz, timestamptz, bigint),
     batchcortex.write_evidence(uuid, text, text, bigint, text, bigint, bigint, text, bigint, bigint, uuid, timestamptz, timestamptz),
     batchcortex.is_recorded(uuid, uuid), batchcortex.signed_checkpoint(bigint), batchcortex.timestamp_query(bigint), batchcortex.make_timestamp_query(text),

@@ -134,5 +134,5 @@ comment on function batchcortex_api.permissions() is
 
 comment on function batchcortex.current_actor_name() is 'Name of the person, key or device bound to this transaction; without an identity the database login.';
 comment on function batchcortex.spend_budget(text, text) is
-'Spends one of a budget (authentication, sign_off, general, api_key) of a subject, whatever becomes of the transaction: 0, or the seconds to wait when none is left. Limits: batchcortex.rate_….';
+'Spends one of a budget (authentication, sign_off, general, api_key, public) of a subject, whatever becomes of the transaction: 0, or the seconds to wait when none is left. Limits: batchcortex.rate_….';
 comment on function batchcortex.budget_table() is 'The table of budgets in shared memory: entries it has room for, entries whose budget is not whole now.';

@@ -46,7 +46,7 @@ pub struct Component {
     /// Its name.
     #[schema(example = "sealer")]
     pub component: String,
-    /// `up` or `down`.
+    /// `up`, `lagging` or `down`; a service of which nothing is down can serve.
     #[schema(example = "up")]
     pub status: String,
     /// More about it.
@@ -72,7 +72,7 @@ async fn live() -> Json<Live> {
 
 /// Can requests be served?
 ///
-/// Asks the database for the state of each part: extension, migrations, sealer. Answers 503, with the same list, when one of
+/// Asks the database for the state of each part: extension, migrations, sealer, witnesses. Answers 503, with the same list, when one of
 /// them is down or the database does not answer within two seconds.
 #[utoipa::path(
     get, path = "/v1/health/ready", operation_id = "ready", tag = "health",
@@ -111,13 +111,13 @@ async fn ready(State(database): State<Database>) -> Result<Json<Ready>, Problem>
     };
     let mut components = vec![database];
     components.extend(all_rows::<Component>(rows)?);
-    if components.iter().all(|component| component.status == "up") {
+    if components.iter().all(|component| component.status != "down") {
         return Ok(Json(Ready {
             status: "ready",
             components,
         }));
     }
-    let down = components.iter().filter(|component| component.status != "up");
+    let down = components.iter().filter(|component| component.status == "down");
     let down = down
         .map(|component| component.component.as_str())
         .collect::<Vec<_>>()

@@ -1,4 +1,8 @@
-//! Verification of the ledger, and evidence that verifies without it.
+//! Verification of the ledger, evidence that verifies without it, and the logs themselves.
+
+mod global;
+mod organisation;
+mod tiled;
 
 use axum::extract::State;
 use axum::http::header;
@@ -25,6 +29,8 @@ pub(crate) fn routes() -> OpenApiRouter<Database> {
     OpenApiRouter::new()
         .routes(routes!(verify))
         .routes(routes!(evidence))
+        .merge(global::routes())
+        .merge(organisation::routes())
 }
 
 /// What verification found.

@@ -271,8 +271,13 @@ impl Keeper {
             Ok(cosignable) => ("resolved", cosignable),
             Err(judged) => match witness.accept(note) {
                 Ok(cosignable) => ("accepted", cosignable),
-                // Of the same origin: what the judgement says is what a person needs to know.
-                Err(Refusal::SameOrigin) => return Ok(Err(judged)),
+                // Under an origin that was cosigned: what is wrong with it is what a person needs to know.
+                Err(Refusal::SameOrigin) => {
+                    let followed = named(&witness, log)
+                        .ok_or(Refusal::UnknownOrigin)
+                        .and_then(|of| of.open(note).and_then(|(next, _)| of.follows(&next)));
+                    return Ok(Err(followed.err().unwrap_or(judged)));
+                }
                 Err(refusal) => return Ok(Err(refusal)),
             },
         };

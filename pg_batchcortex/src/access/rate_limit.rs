@@ -3,7 +3,7 @@
 
 use super::budget_table::{SETS, Table, WAYS};
 use super::gcra::Arrival;
-use crate::settings::{RATE_API_KEY, RATE_AUTHENTICATION, RATE_GENERAL, RATE_SIGN_OFF};
+use crate::settings::{RATE_API_KEY, RATE_AUTHENTICATION, RATE_GENERAL, RATE_PUBLIC, RATE_SIGN_OFF};
 use pgrx::prelude::*;
 use pgrx::{PGRXSharedMemory, PgLwLock, pg_shmem_init};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,8 @@ pub enum Budget {
     General,
     /// Requests of one API key.
     ApiKey,
+    /// Requests without a credential, of one address.
+    Public,
 }
 
 impl Budget {
@@ -29,6 +31,7 @@ impl Budget {
             Budget::SignOff => RATE_SIGN_OFF.get(),
             Budget::General => RATE_GENERAL.get(),
             Budget::ApiKey => RATE_API_KEY.get(),
+            Budget::Public => RATE_PUBLIC.get(),
         }
     }
 
@@ -38,6 +41,7 @@ impl Budget {
             "sign_off" => Some(Budget::SignOff),
             "general" => Some(Budget::General),
             "api_key" => Some(Budget::ApiKey),
+            "public" => Some(Budget::Public),
             _ => None,
         }
     }
@@ -106,11 +110,11 @@ fn now() -> i64 {
     unsafe { pg_sys::GetCurrentTimestamp() }
 }
 
-/// Spends one of a budget ('authentication', 'sign_off', 'general', 'api_key'): 0, or the seconds to wait when none is left.
+/// Spends one of a budget ('authentication', 'sign_off', 'general', 'api_key', 'public'): 0, or the seconds to wait when none is left.
 #[pg_extern(volatile, parallel_unsafe)]
 pub fn spend_budget(budget: &str, subject: &str) -> i32 {
     let Some(budget) = Budget::named(budget) else {
-        error!("unknown budget: expected authentication, sign_off, general or api_key");
+        error!("unknown budget: expected authentication, sign_off, general, api_key or public");
     };
     match spend(budget, subject.as_bytes()) {
         Ok(()) => 0,

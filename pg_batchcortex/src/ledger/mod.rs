@@ -17,4 +17,5 @@ pub mod scan; // rows in batches under the caller's snapshot
 pub mod seal; // one pass: waiting leaves become part of their trees
 pub mod tree; // a stored tree that grows
 pub mod verify; // rows, leaves, tiles and checkpoints against each other
+pub mod witness; // keys and cosignatures of witnesses
 pub mod worker; // the processes that seal

@@ -61,23 +61,32 @@ pub fn device(request: &Request<'_>) -> Result<Device, Unproven> {
         refusal,
         claimed: Some(Box::new(device.clone())),
     };
-    let Some(key) = keyring::device_key(parameters.keyid) else {
+    let keys = keyring::device_keys(parameters.keyid);
+    if keys.is_empty() {
         return Err(unproven(Refusal::new(
             error::UNAVAILABLE,
             "the server has no key file; see batchcortex.key_file",
         )));
+    }
+    let verified = |key: &[u8]| {
+        request_signature::verify(
+            key,
+            request.method,
+            request.authority,
+            request.path,
+            request.body,
+            request.content_digest,
+            request.signature_input,
+            request.signature,
+        )
     };
-    request_signature::verify(
-        key.as_ref(),
-        request.method,
-        request.authority,
-        request.path,
-        request.body,
-        request.content_digest,
-        request.signature_input,
-        request.signature,
-    )
-    .map_err(|e| unproven(bad(e)))?;
+    let mut outcomes = keys.iter().map(|key| verified(key.as_ref()));
+    // What the newest key says is told; one of an older key proves the device as well.
+    if let Some(Err(fault)) = outcomes.next()
+        && !outcomes.any(|outcome| outcome.is_ok())
+    {
+        return Err(unproven(bad(fault)));
+    }
     // After the key has been proven, so that the clock's answer tells a stranger nothing.
     let age = unix_now() - parameters.created;
     if age.abs() > i64::from(SIGNATURE_WINDOW.get()) {

@@ -9,6 +9,7 @@
 //! - [`relay`]: what stands between edge agent and API and keeps what was acknowledged
 //! - [`recording`]: recorded batches as the files hold them
 //! - [`line`]: all of it together, from plant to database
+//! - [`witness`]: a customer's machine that witnesses
 //! - [`works`]: a database with records of every kind, and whether they are still the same after a journey
 
 pub mod authenticator;
@@ -20,6 +21,7 @@ pub mod program;
 pub mod recording;
 pub mod relay;
 pub mod site;
+pub mod witness;
 pub mod works;
 
 use std::path::PathBuf;

@@ -76,7 +76,10 @@ impl Drop for Program {
 }
 
 /// The program as `scripts/build` left it, beside the test program itself.
-fn binary(name: &str) -> Result<PathBuf> {
+///
+/// # Errors
+/// When it was not built.
+pub fn binary(name: &str) -> Result<PathBuf> {
     let test = std::env::current_exe()?;
     let folder = test.ancestors().nth(2).context("a test program lies in deps/")?;
     let file = folder.join(name);

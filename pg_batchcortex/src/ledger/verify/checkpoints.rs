@@ -49,6 +49,11 @@ impl Stated {
         }
     }
 
+    /// The incarnation that it says it was sealed in.
+    pub fn incarnation(&self) -> i32 {
+        self.incarnation
+    }
+
     /// The checkpoint of log `org_id` that the row tells of; none when its incarnation is unknown or its root no hash.
     pub fn checkpoint(&self, org_id: [u8; 16], lives: &Lives) -> Option<Checkpoint> {
         let life = lives.get(self.incarnation)?;

@@ -4,6 +4,7 @@
 mod beginning; // what an incremental verification leaves out
 mod capture; // triggers of tracked tables as they should be
 mod checkpoints; // what checkpoints say, and who signed it
+mod cosignatures; // what witnesses have signed
 mod directory; // files of the checkpoint directory
 mod disposed; // leaves whose records were disposed of
 mod global; // the global log's leaves against the checkpoints that they are
@@ -21,6 +22,7 @@ use crate::checkpoint_key;
 use crate::ledger::incarnation::Lives;
 use crate::ledger::proof::stored_range;
 use crate::ledger::worker;
+use crate::settings::WITNESS_QUORUM;
 use batchcortex_ledger::global::GLOBAL;
 use batchcortex_ledger::hash::Hash;
 use beginning::Beginning;
@@ -100,6 +102,7 @@ fn run(org: Option<Uuid>, known: Option<&Known>) -> Verification {
     let global = Uuid::from_bytes(GLOBAL);
     let beginning = Beginning::at(global, first_statement).unwrap_or_default();
     let statements = Statements::open(org, beginning.size, &lives);
+    cosignatures::check(beginning.size, &lives, &mut findings);
     logs.push(log::check(
         global,
         beginning,
@@ -149,8 +152,9 @@ fn begin(org_id: Uuid, known: &Known, findings: &mut Vec<Finding>) -> Beginning 
 }
 
 /// Checks the logs that the caller may see, or one of them, in one snapshot. One row a finding, none when all is intact.
-/// code: wrong_leaf, missing_row, row_without_leaf, wrong_time, wrong_tile, wrong_root, inconsistent_checkpoint, bad_signature, weakened_protection,
-/// wrong_disposal, session_without_event, changed_session, sealing_overdue, wrong_timestamp, rolled_back, bad_checkpoint_file.
+/// code: wrong_leaf, missing_row, row_without_leaf, wrong_time, wrong_tile, wrong_root, inconsistent_checkpoint, bad_signature, wrong_cosignature,
+/// weakened_protection, wrong_disposal, session_without_event, changed_session, sealing_overdue, wrong_timestamp, rolled_back,
+/// bad_checkpoint_file.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
@@ -229,6 +233,8 @@ pub fn verify_report(org: default!(Option<Uuid>, "NULL")) -> Json {
         "keys": checkpoint_key::verifiers().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "checkpoint_directory": done.directory,
         "timestamps": done.timestamps,
+        "witnesses": cosignatures::witnesses(),
+        "witness_quorum": WITNESS_QUORUM.get(),
         "sealer": worker::sealer().is_some(),
         "seconds": done.seconds,
         "rows_per_second": if done.seconds > 0.0 { rows as f64 / done.seconds } else { 0.0 },
