@@ -196,8 +196,3 @@ comment on function batchcortex.verify_report(uuid) is
 comment on function batchcortex.damaged_logs() is 'Behind batchcortex.seal: how many logs the sealer has found damaged, so that their leaves wait.';
 comment on function batchcortex.request_seal(double precision) is 'Behind batchcortex.seal: asks the sealer for a pass and waits for its commit, so many seconds at most; null when no sealer can be had.';
 comment on function batchcortex.health() is 'One row a component (library, schema, sealer, checkpoint directory where there is one, witness): ''up'', ''lagging'' or ''down'' and a line that says more.';
-
--- Parallel workers pay for themselves from the first tile on, and there is nothing else to save for.
-alter function batchcortex.verify(uuid) set parallel_setup_cost = 0 set parallel_tuple_cost = 0 set min_parallel_table_scan_size = 0 set min_parallel_index_scan_size = 0;
-alter function batchcortex.verify_report(uuid) set parallel_setup_cost = 0 set parallel_tuple_cost = 0 set min_parallel_table_scan_size = 0 set min_parallel_index_scan_size = 0;
-alter function batchcortex.verify_since(uuid, bigint, bytea) set parallel_setup_cost = 0 set parallel_tuple_cost = 0 set min_parallel_table_scan_size = 0 set min_parallel_index_scan_size = 0;
