@@ -22,13 +22,14 @@ struct Cast {
 /// pg_catalog.
 const CATALOG: pg_sys::Oid = pg_sys::Oid::from_u32(11);
 
+/// Settings of databases and roles, and those of the session as far as whoever verifies may see them.
 const LOADED: &str = "
     select case s.setdatabase when 0 then 'every database' else (select d.datname::text from pg_database d where d.oid = s.setdatabase) end
            || case s.setrole when 0 then '' else ', role ' || s.setrole::regrole::text end, c
       from pg_db_role_setting s cross join lateral unnest(s.setconfig) c
      where c like 'session\\_preload\\_libraries=%' or c like 'local\\_preload\\_libraries=%'
     union all
-    select 'server', n || '=' || current_setting(n) from unnest('{session_preload_libraries,local_preload_libraries}'::text[]) n";
+    select 'server', s.name || '=' || s.setting from pg_settings s where s.name in ('session_preload_libraries', 'local_preload_libraries')";
 
 /// What is made by hand, or comes from elsewhere.
 pub fn check() -> Vec<Finding> {
