@@ -27,6 +27,7 @@ const STEPS: &[(&str, &str)] = &[
     ),
     ("witness", include_str!("../../sql/migrations/0011_witness.sql")),
     ("anchor", include_str!("../../sql/migrations/0013_anchor.sql")),
+    ("keeping", include_str!("../../sql/migrations/0014_keeping.sql")),
 ];
 
 /// Steps of this library, in order: number from 1, name, SQL statements, SHA-256 of the statements.

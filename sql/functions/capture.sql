@@ -114,6 +114,8 @@ comment on function batchcortex.set_reason(text) is
 'Says why rows of tracked tables are changed: recorded with every change from here to the end of the transaction, or to ROLLBACK TO an earlier savepoint; null ends it before. 1 to 4,000 characters. Not a setting: no configuration file, role or session can hold one. Errors: BC422.';
 comment on function batchcortex.capture_row() is
 'AFTER INSERT, UPDATE or DELETE row trigger of tracked tables (arguments: column of the organisation or empty, ''reason required'' or empty, columns left out and columns masked as JSON arrays): records the row before and after in events_log.';
+comment on function batchcortex.capture_by_hand() is
+'AFTER INSERT, UPDATE or DELETE row trigger of tables of BatchCortex whose rows may change (arguments as capture_row): records what no function of BatchCortex does.';
 comment on function batchcortex.capture_begin() is 'BEFORE statement trigger of tracked tables: from here on the statement''s rows are gathered, to be stored at once.';
 comment on function batchcortex.capture_end() is 'AFTER statement trigger of tracked tables: stores what was gathered.';
 comment on function batchcortex.capture_truncate() is 'BEFORE TRUNCATE trigger of tracked tables (arguments as capture_row): records every row that goes, and the truncation.';

@@ -6,6 +6,7 @@ use super::reason;
 use super::truncate;
 use crate::error::{self, Refusal};
 use crate::event::bulk::Draft;
+use crate::protection::mark;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 
@@ -36,26 +37,54 @@ pub enum Change {
 /// AFTER INSERT, UPDATE or DELETE, for each row: records it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn capture_row(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-    // SAFETY: called by PostgreSQL as a trigger, which `data` checks; the tuples of a row trigger live until it returns.
+    // SAFETY: called by PostgreSQL as a trigger, which `data` checks.
     unsafe {
         error::raising(|| {
-            let data = &*data(fcinfo)?;
-            let wanted = pg_sys::TRIGGER_EVENT_ROW;
-            if data.tg_event & (wanted | pg_sys::TRIGGER_EVENT_TIMINGMASK) != wanted {
-                return Err(protocol("this trigger function is for rows, after they changed"));
-            }
-            let change = match data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK {
-                pg_sys::TRIGGER_EVENT_INSERT => Change::Inserted(data.tg_trigtuple),
-                pg_sys::TRIGGER_EVENT_UPDATE => Change::Updated(data.tg_trigtuple, data.tg_newtuple),
-                _ => Change::Deleted(data.tg_trigtuple),
-            };
-            let plan = Plan::of(data.tg_relation, data.tg_trigger)?;
-            record(&plan, data.tg_relation, change)?;
+            record_row(&*data(fcinfo)?)?;
             Ok(pg_sys::Datum::from(0usize))
         })
     }
 }
 
+/// The same on a table of the project, for what no function of the project does: those run as batchcortex_owner and tell what they do
+/// themselves. SET ROLE does not make a session one of them.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn capture_by_hand(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: called by PostgreSQL as a trigger, which `data` checks; reads the user of this backend.
+    unsafe {
+        error::raising(|| {
+            let data = &*data(fcinfo)?;
+            let own = pg_sys::InLocalUserIdChange() && pg_sys::GetUserId() == mark::owner();
+            if !own {
+                if pg_sys::get_rel_namespace((*data.tg_relation).rd_id) != mark::schema() {
+                    return Err(protocol("capture_by_hand is for tables of BatchCortex"));
+                }
+                record_row(data)?;
+            }
+            Ok(pg_sys::Datum::from(0usize))
+        })
+    }
+}
+
+/// Records the change that a row trigger fired for.
+unsafe fn record_row(data: &pg_sys::TriggerData) -> Result<(), Refusal> {
+    let wanted = pg_sys::TRIGGER_EVENT_ROW;
+    if data.tg_event & (wanted | pg_sys::TRIGGER_EVENT_TIMINGMASK) != wanted {
+        return Err(protocol("this trigger function is for rows, after they changed"));
+    }
+    let change = match data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK {
+        pg_sys::TRIGGER_EVENT_INSERT => Change::Inserted(data.tg_trigtuple),
+        pg_sys::TRIGGER_EVENT_UPDATE => Change::Updated(data.tg_trigtuple, data.tg_newtuple),
+        _ => Change::Deleted(data.tg_trigtuple),
+    };
+    // SAFETY: the tuples of a row trigger live until it returns; relation and trigger are open.
+    unsafe {
+        let plan = Plan::of(data.tg_relation, data.tg_trigger)?;
+        record(&plan, data.tg_relation, change)
+    }
+}
+
+crate::function_info!(pg_finfo_capture_by_hand);
 crate::function_info!(pg_finfo_capture_row);
 
 /// BEFORE INSERT, UPDATE or DELETE, for each statement: from here on its rows are gathered.
@@ -245,6 +274,7 @@ pub fn reason_missing(plan: &Plan) -> Refusal {
 pgrx::extension_sql!(
     r"
 create function batchcortex.capture_row() returns trigger language c as 'MODULE_PATHNAME', 'capture_row';
+create function batchcortex.capture_by_hand() returns trigger language c as 'MODULE_PATHNAME', 'capture_by_hand';
 create function batchcortex.capture_begin() returns trigger language c as 'MODULE_PATHNAME', 'capture_begin';
 create function batchcortex.capture_end() returns trigger language c as 'MODULE_PATHNAME', 'capture_end';
 create function batchcortex.capture_truncate() returns trigger language c as 'MODULE_PATHNAME', 'capture_truncate';

@@ -1,6 +1,7 @@
 //! Soft deletion: rows leave a table by a tombstone with a reason, never by DELETE.
 
 use crate::error::{self, Refusal};
+use crate::protection::mark;
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
@@ -17,13 +18,17 @@ pub unsafe extern "C-unwind" fn refuse_delete(fcinfo: pg_sys::FunctionCallInfo) 
             }
             let delete = (*data).tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_DELETE;
             let form = &*(*(*data).tg_relation).rd_rel;
+            let what = if delete { "DELETE" } else { "TRUNCATE" };
+            let name = CStr::from_ptr(form.relname.data.as_ptr()).to_string_lossy();
+            if form.relnamespace == mark::schema() {
+                return Err(Refusal::new(
+                    error::APPEND_ONLY,
+                    format!("{what} refused: rows of batchcortex.{name} change, and stay"),
+                ));
+            }
             Err(Refusal::new(
                 error::APPEND_ONLY,
-                format!(
-                    "{} refused: rows of {} are deleted by a tombstone",
-                    if delete { "DELETE" } else { "TRUNCATE" },
-                    CStr::from_ptr(form.relname.data.as_ptr()).to_string_lossy()
-                ),
+                format!("{what} refused: rows of {name} are deleted by a tombstone"),
             )
             .hint("batchcortex.soft_delete(table, key, reason)"))
         })

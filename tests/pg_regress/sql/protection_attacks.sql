@@ -149,6 +149,19 @@ insert into attack (kind, statements, no_effect) values
 ('living rows, disabled', 'alter table regress_attack.kept_living disable trigger keep_rows', null),
 ('living rows, a rule', 'create or replace rule "_RETURN" as on select to regress_attack.kept_living do instead select * from regress_attack.kept', null),
 ('living rows without a column', 'alter table regress_attack.kept drop column lot cascade', null),
+-- tables of ours whose rows may change: a change by hand is captured, and no row goes
+('a batch deleted', 'delete from batchcortex.batch', null),
+('a session deleted', 'delete from batchcortex.session', null),
+('members deleted', 'delete from batchcortex.membership', null),
+('tags truncated', 'truncate batchcortex.tag cascade', null),
+('an organisation deleted by a cascade', 'delete from batchcortex.organisation where org_id = ''@org''', null),
+('an organisation altered', 'update batchcortex.organisation set name = ''Other'' where org_id = ''@org''', null),
+('an organisation altered as the owner', 'set local role batchcortex_owner; update batchcortex.organisation set name = ''Other'' where org_id = ''@org''; reset role; update batchcortex.organisation set name = ''Another'' where org_id = ''@org''', null),
+('an organisation altered as a replica', 'set local session_replication_role = replica; update batchcortex.organisation set name = ''Other'' where org_id = ''@org''', null),
+('a permission given', 'insert into batchcortex.role_permission (role_name, permission) values (''operator'', ''member.configure'')', null),
+('a permission taken', 'delete from batchcortex.role_permission where permission = ''batch.read''', null),
+('a function of the owner', 'create function regress_attack.own() returns void security definer language sql as ''update batchcortex.organisation set name = ''''Other''''''; alter function regress_attack.own() owner to batchcortex_owner; select regress_attack.own()', null),
+('no capture by hand', 'alter table batchcortex.batch disable trigger by_hand', null),
 -- tables that are tracked: what no trigger sees is an event
 ('retyped', 'alter table regress_attack.recipe alter column lot type integer using 7', null),
 ('retyped, a masked value', 'alter table regress_attack.recipe alter column secret type text using ''the secret''', null),
@@ -243,8 +256,8 @@ declare
 begin
     begin
         execute statements;
-        select string_agg(e.after ->> 'statement', '; ' order by e.event_id) into told from batchcortex.events_log e
-         where e.action = 'table.altered' and e.recorded_at >= since;
+        select string_agg(coalesce(e.after ->> 'statement', e.action || ' ' || e.record_type), '; ' order by e.event_id) into told from batchcortex.events_log e
+         where (e.action = 'table.altered' or e.action like 'row.%' and e.record_type like 'batchcortex.%') and e.recorded_at >= since;
         if no_effect is not null then
             execute no_effect into harmless;
         end if;
@@ -259,7 +272,7 @@ begin
 end $$;
 -- Which of many objects a DROP meets first is PostgreSQL's business.
 \pset format unaligned
-select kind, case when kind ~ '^drop (table|partition|schema|extension)' then split_part(o, ':', 1) else regexp_replace(o, '_\d{4}_\d{2}', '_YYYY_MM', 'g') end as outcome
+select kind, case when kind ~ '^drop (table|partition|schema|extension|owned)' then split_part(o, ':', 1) else regexp_replace(o, '_\d{4}_\d{2}', '_YYYY_MM', 'g') end as outcome
   from attack cross join lateral pg_temp.try(statements, no_effect) o order by n;
 \pset format aligned
 select count(*) >= 60 as enough from attack;

@@ -83,6 +83,19 @@ select batchcortex.seal() >= 0 as sealed;
 \c -reuse-previous=on "user=regress_second password=second"
 \set VERBOSITY terse
 \set SHOW_CONTEXT never
+-- Not while somebody's code would run beneath the open guard, nor while something is found that is to be examined.
+create function public.regress_watch() returns event_trigger language plpgsql as 'begin end';
+create event trigger regress_watch on sql_drop execute function public.regress_watch();
+select batchcortex.dispose('batchcortex.login_attempt_2018_01');
+drop event trigger regress_watch;
+drop function public.regress_watch();
+begin;
+create policy other on batchcortex.events_log using (true);
+select batchcortex.dispose('batchcortex.login_attempt_2018_01');
+rollback;
+begin isolation level repeatable read;
+select batchcortex.dispose('batchcortex.login_attempt_2018_01');
+rollback;
 select batchcortex.dispose('batchcortex.login_attempt_2018_01') as rows_gone;
 select to_regclass('batchcortex.login_attempt_2018_01') is null as gone;
 select relation, partition, row_count, leaves, leaves_sha256, proposed_login_oid <> login_oid as two_people from batchcortex.partition_disposal;

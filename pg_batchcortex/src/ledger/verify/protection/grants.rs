@@ -46,6 +46,11 @@ const QUERY: &str = "
        and r.proname not in ('capture_row', 'set_reason')
        and not exists (select from pg_roles s where s.oid = a.grantee and s.rolsuper)
     union all
+    -- What such a function does is told by nobody.
+    select p.oid::regprocedure::text, 'batchcortex_owner', 'a function that is none of the project''s runs as batchcortex_owner'
+      from pg_proc p
+     where p.proowner = to_regrole('batchcortex_owner')::oid and p.prosecdef and p.oid not in (select r.oid from routine r)
+    union all
     select c.oid::regclass::text, c.relowner::regrole::text, 'the table does not belong to batchcortex_owner'
       from own c where c.relkind in ('r', 'p', 'v') and c.relname <> 'schema_migration' and c.relowner is distinct from to_regrole('batchcortex_owner')::oid
     union all

@@ -15,6 +15,14 @@ const QUERY: &str = "
                (to_regclass('batchcortex.ledger_queue'), 'ledger'), (to_regclass('batchcortex.ledger_tile'), 'ledger'),
                (to_regclass('batchcortex.ledger_tree'), 'ledger'), (to_regclass('batchcortex.tracked_table'), 'ledger'),
                (to_regclass('batchcortex.user_account'), 'account'),
+               (to_regclass('batchcortex.totp'), 'credential'), (to_regclass('batchcortex.password_history'), 'credential'),
+               (to_regclass('batchcortex.permission'), 'permission'), (to_regclass('batchcortex.role_permission'), 'permission'),
+               (to_regclass('batchcortex.organisation'), 'changing'), (to_regclass('batchcortex.membership'), 'changing'),
+               (to_regclass('batchcortex.session'), 'changing'), (to_regclass('batchcortex.invitation'), 'changing'),
+               (to_regclass('batchcortex.equipment'), 'changing'), (to_regclass('batchcortex.tag'), 'changing'),
+               (to_regclass('batchcortex.device'), 'changing'), (to_regclass('batchcortex.device_key'), 'changing'),
+               (to_regclass('batchcortex.device_tag'), 'changing'), (to_regclass('batchcortex.batch'), 'changing'),
+               (to_regclass('batchcortex.api_key'), 'changing'), (to_regclass('batchcortex.auditor_grant'), 'changing'),
                (to_regclass('batchcortex.retention_policy'), 'retention'), (to_regclass('batchcortex.batch_retention'), 'retention'),
                (to_regclass('batchcortex.legal_hold'), 'retention'), (to_regclass('batchcortex.legal_hold_release'), 'retention'),
                (to_regclass('batchcortex.disposal_proposal'), 'retention'), (to_regclass('batchcortex.partition_disposal'), 'disposal')
@@ -40,6 +48,9 @@ const QUERY: &str = "
                ('ledger', 'single_writer', 'refuse_writers', 31, 0), ('ledger', 'single_writer_truncate', 'refuse_writers', 34, 0),
                ('foreign', 'append_only', 'refuse_change', 27, 0), ('foreign', 'append_only_truncate', 'refuse_change', 34, 0),
                ('foreign', 'leaf_enqueue', 'row_enqueue', 5, null),
+               ('changing', 'keep_rows', 'refuse_delete', 11, 0), ('changing', 'keep_rows_truncate', 'refuse_delete', 34, 0),
+               ('changing', 'by_hand', 'capture_by_hand', 25, 4), ('credential', 'by_hand', 'capture_by_hand', 25, 4),
+               ('permission', 'by_hand', 'capture_by_hand', 29, 4), ('account', 'by_hand', 'capture_by_hand', 25, 4),
                ('account', 'keep_username', 'keep_username', 27, 0), ('account', 'keep_usernames', 'keep_username', 34, 0)
     ), actual as (
         select g.*, p.proname, n.nspname = 'batchcortex' as own,
