@@ -22,6 +22,7 @@ Examples:
   bcverify batch.jsonl --log-key batches.example.com+606ca4ab+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4
   bcverify batch.jsonl --log-key \"$LOG\" --witness-key \"$OURS\" --witness-key \"$THEIRS\" --quorum 1
   bcverify --list batch.jsonl --log-key \"$LOG\" | jq -r 'select(.kind == \"event\") | .fields.action'
+  bcverify --dump all.sql --log-key \"$LOG\" --old-checkpoint kept.checkpoint      (pg_dump -f all.sql, docs/ledger.md)
 
 Output, on standard output: one line a finding (code: line, leaf, record: what), then the summary. Codes:
   wrong_leaf      a record was altered            missing_record  the log has its leaf, the database had no record
@@ -31,6 +32,7 @@ Output, on standard output: one line a finding (code: line, leaf, record: what),
   not_signed      by no given key of the log      not_witnessed   by too few of the given witnesses
   inconsistent    the log does not continue an old checkpoint: rewritten, or restored to an earlier time
   not_shown       the file has no proof for an old checkpoint (exit 2)
+Of a dump besides: row_without_leaf, wrong_tile, inconsistent_checkpoint, as batchcortex.verify() has them.
 
 What is vouched for: the bytes of each record shown, its place in the organisation's log, that log's origin, size, root and
 time of sealing, and the same of the global log. Not: scope and exported_at of the first line, records that stand as hashes

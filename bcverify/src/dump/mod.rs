@@ -7,6 +7,7 @@ mod rows; // records against their leaves
 mod value; // PostgreSQL's text as the bytes of a preimage
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 
 use batchcortex_ledger::evidence::encode_hex;
 
@@ -38,13 +39,39 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
         arguments.file.as_os_str() != "-",
         "a dump is read twice: give a file, not standard input"
     );
-    let trust = arguments.trust()?;
     let mut verdict = Verdict::default();
-    let mut print = |found: &Found| {
+    let read = check(arguments, &mut |found| {
         verdict.tampered += 1;
         // Text from the dump may hold what acts on a terminal.
-        println!("{}: line {}: {}", found.code, found.line, clean(&found.what));
-    };
+        put(&format!(
+            "{}: line {}: {}\n",
+            found.code,
+            found.line,
+            clean(&found.what)
+        ));
+    });
+    match (read, verdict.tampered) {
+        (Ok(summary), 0) => put(&format!("{summary}holds:      everything that was recomputed\n")),
+        (Ok(summary), number) => put(&format!("{summary}TAMPERED:   {number} findings\n")),
+        (Err(error), 0) => return Err(error),
+        // A finding stands whatever came after it.
+        (Err(error), number) => put(&format!(
+            "unreadable: {error:#}\nTAMPERED:   {number} findings before that\n"
+        )),
+    }
+    verdict.whole = true;
+    Ok(verdict)
+}
+
+/// A reader that leaves early is no reason to stop: the exit code counts.
+fn put(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Reads the dump twice; gives the summary.
+fn check(arguments: &Arguments, print: &mut dyn FnMut(&Found)) -> anyhow::Result<String> {
+    let mut print = |found: &Found| print(found);
+    let trust = arguments.trust()?;
     let mut ledger = Ledger::default();
     let parents = copy::read(
         &mut Input::open(&arguments.file)?,
@@ -53,20 +80,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     )?;
     let checked = ledger.check(&trust, &mut print);
     let mut rows = rows::Rows::new(&ledger, checked.leaves, parents);
-    let input = &mut Input::open(&arguments.file)?;
     copy::read(
-        input,
+        &mut Input::open(&arguments.file)?,
         |block, parents| rows::wants(&ledger, &block.table, parents),
         |block, line, fields| rows.row(block, line, &fields, &mut print),
     )?;
     let counts = rows.finish(&mut print);
-    print!("{}", summary(&ledger, &checked.notes, &counts));
-    match verdict.tampered {
-        0 => println!("holds:      everything that was recomputed"),
-        number => println!("TAMPERED:   {number} findings"),
-    }
-    verdict.whole = true;
-    Ok(verdict)
+    Ok(summary(&ledger, &checked.notes, &counts))
 }
 
 fn summary(ledger: &Ledger, notes: &[String], counts: &rows::Counts) -> String {
