@@ -28,6 +28,17 @@ $$;
 comment on function batchcortex.is_recorded(uuid, uuid) is
 'Whether the organisation has a record of that id, sealed or not, in one of BatchCortex''s own tables, as far as the caller may read them.';
 
+create function batchcortex.cosigned_note(size bigint) returns text
+language sql stable strict
+set search_path = pg_catalog, pg_temp
+as $$
+    select c.note || coalesce((select string_agg(s.line || E'\n', '' order by s.received_at, s.witness, s.key_id)
+                                 from batchcortex.ledger_cosignature s where s.tree_size = c.tree_size), '')
+      from batchcortex.ledger_checkpoint c where c.org_id = 'ffffffff-ffff-ffff-ffff-ffffffffffff' and c.tree_size = size
+$$;
+comment on function batchcortex.cosigned_note(bigint) is
+'The signed note of the global log''s checkpoint of a size, with its cosignatures; null when there is none of that size or the server had no key then.';
+
 create function batchcortex.plan_evidence(org uuid, record uuid, batch uuid, from_time timestamptz, until_time timestamptz, since bigint,
     out scope text, out size bigint, out checkpoint text, out global_index bigint, out global_size bigint, out note text,
     out leaf_index bigint, out recorded_from timestamptz, out recorded_to timestamptz)
@@ -36,6 +47,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     batch_number text;
+    cosigned bigint;
+    older record;
     year_1 constant timestamptz := '0001-01-01 00:00:00+00';
     year_9999 constant timestamptz := '9999-12-31 23:59:59.999999+00';
 begin
@@ -56,7 +69,6 @@ begin
         end if;
         raise exception 'organisation % has no log that you may read', org using errcode = 'BC404';
     end if;
-    checkpoint := batchcortex.checkpoint_text(org, size);
     note := batchcortex.latest_checkpoint('ffffffff-ffff-ffff-ffff-ffffffffffff');
     global_size := split_part(note, E'\n', 2)::bigint;
     if not since between 1 and global_size then
@@ -89,6 +101,22 @@ begin
         scope := format('time %s %s', coalesce(to_char(from_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '-'),
                         coalesce(to_char(until_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '-'));
     end if;
+    -- The newest checkpoint is often not cosigned yet: the newest that witnesses have cosigned is preferred where it shows as much.
+    select c.tree_size into cosigned
+      from batchcortex.ledger_cosignature c
+     group by c.tree_size having count(distinct c.witness) >= greatest(1, current_setting('batchcortex.witness_quorum')::integer)
+     order by c.tree_size desc limit 1;
+    if cosigned < global_size and coalesce(since <= cosigned, true) then
+        select c.tree_size, c.global_index into older
+          from batchcortex.ledger_checkpoint c where c.org_id = org and c.global_index < cosigned order by c.tree_size desc limit 1;
+        if older.tree_size = size or older.tree_size > leaf_index then
+            size := older.tree_size;
+            global_index := older.global_index;
+            global_size := cosigned;
+            note := batchcortex.cosigned_note(cosigned);
+        end if;
+    end if;
+    checkpoint := batchcortex.checkpoint_text(org, size);
 end
 $$;
 comment on function batchcortex.plan_evidence(uuid, uuid, uuid, timestamptz, timestamptz, bigint) is

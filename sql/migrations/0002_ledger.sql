@@ -17,6 +17,8 @@ comment on column batchcortex.ledger_relation.known_triggers is 'Triggers BEFORE
 alter table batchcortex.ledger_relation owner to batchcortex_owner;
 revoke all on table batchcortex.ledger_relation from public;
 grant select on table batchcortex.ledger_relation to batchcortex_auditor;
+-- pg_dump reads the numbers that belong to a table with it.
+grant select on sequence batchcortex.ledger_relation_relation_id_seq to batchcortex_auditor;
 select batchcortex.make_append_only('batchcortex.ledger_relation');
 
 -- Written by leaf_enqueue in the writer's transaction, emptied by the sealer. No index and no lock: writers only append.

@@ -89,6 +89,19 @@ insert into line (line) select batchcortex.export_evidence(org_id)::json from ba
 select count(*) as rows, bool_and(sha256('\x00' || preimage) = hash) as hashed from leaves where position('table:regress_evidence.scale'::bytea in preimage) > 0;
 select count(*) as missing from line where line -> 'missing' is not null;
 
+\echo a checkpoint that witnesses have cosigned is preferred where it shows as much
+begin;
+insert into batchcortex.ledger_cosignature (tree_size, witness, key_id, incarnation, cosigned_at, line)
+select c.tree_size, 'regress', '\x00000000', c.incarnation, now(), '— regress of a cosignature'
+  from batchcortex.ledger_checkpoint c where c.org_id = 'ffffffff-ffff-ffff-ffff-ffffffffffff' and c.tree_size = batchcortex.sealed_in(:'late');
+create function pg_temp.global_of(org uuid, record uuid, since bigint) returns text language sql as
+$$ select l::json ->> 'global' from batchcortex.export_evidence(org, record => record, since => since) l where l like '{"global"%' $$;
+select split_part(g, E'\n', 2)::bigint = batchcortex.sealed_in(:'late') as cosigned_one, g like E'%\n— regress of a cosignature\n' as with_it from pg_temp.global_of(:'org', :'late', null) g;
+select g = batchcortex.latest_checkpoint('ffffffff-ffff-ffff-ffff-ffffffffffff') as newest from pg_temp.global_of(:'org', null, null) g;
+select g = batchcortex.latest_checkpoint('ffffffff-ffff-ffff-ffff-ffffffffffff') as newest
+  from pg_temp.global_of(:'org', :'late', split_part(batchcortex.latest_checkpoint('ffffffff-ffff-ffff-ffff-ffffffffffff'), E'\n', 2)::bigint) g;
+rollback;
+
 \echo what is refused
 \set VERBOSITY sqlstate
 select batchcortex.export_evidence(null);
