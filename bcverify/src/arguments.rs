@@ -61,6 +61,11 @@ pub struct Arguments {
     #[arg(long = "old-checkpoint", value_name = "FILE")]
     old_checkpoints: Vec<PathBuf>,
 
+    /// FILE is a dump in plain format (pg_dump): check every record of BatchCortex's own tables in it, every tree, and the global log.
+    /// Rows of other protected tables are counted, and said to be unchecked.
+    #[arg(long, conflicts_with = "list")]
+    pub dump: bool,
+
     /// Print each record on a line of JSON before the findings and the summary, which then go to standard error. Believe the
     /// records only when the exit code is 0.
     #[arg(long)]

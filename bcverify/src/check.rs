@@ -21,6 +21,8 @@ pub struct Verdict {
     pub unreadable: Option<Unreadable>,
     /// What was checked.
     pub report: Option<Report>,
+    /// Whether everything was read.
+    pub whole: bool,
 }
 
 impl Verdict {
@@ -31,7 +33,7 @@ impl Verdict {
             Verdict {
                 not_shown: 0,
                 unreadable: None,
-                report: Some(_),
+                whole: true,
                 ..
             } => ExitCode::SUCCESS,
             _ => ExitCode::from(2),
@@ -89,7 +91,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     }
     if verdict.unreadable.is_none() {
         match verifier.finish() {
-            Ok(report) => verdict.report = Some(report),
+            Ok(report) => {
+                verdict.report = Some(report);
+                verdict.whole = true;
+            }
             Err(unreadable) => verdict.unreadable = Some(unreadable),
         }
     }

@@ -4,6 +4,7 @@
 
 mod arguments; // what may be asked
 mod check; // one pass over an evidence file
+mod dump; // a whole dump of a database
 mod input; // lines of a file or of standard input, with a progress bar
 mod print; // findings and the summary
 
@@ -13,7 +14,8 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     let arguments = arguments::Arguments::parse();
-    match check::run(&arguments) {
+    let run = if arguments.dump { dump::run } else { check::run };
+    match run(&arguments) {
         Ok(verdict) => verdict.exit_code(),
         Err(error) => {
             eprintln!("bcverify: {error:#}");

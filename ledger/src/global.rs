@@ -3,10 +3,12 @@
 //! A witness follows the global log alone, however many organisations there are, and an organisation proves its records without
 //! showing another's. `docs/format.md` says the same in words.
 
+mod file_name;
 mod link;
 mod origin;
 mod text;
 
+pub use file_name::CheckpointFile;
 pub use link::{Link, LinkError};
 pub use origin::{Incarnation, Origin, OriginError};
 pub use text::{checkpoint, continues, sealed_at};

@@ -16,6 +16,7 @@
 //! | [`witness`] | what a witness cosigns and what it refuses | C2SP tlog-witness |
 //! | [`tlog_proof`] | a record's proof in one text | C2SP tlog-proof |
 //! | [`evidence`] | records with their proof in one file, verified as it streams | `docs/format.md` |
+//! | [`timestamp`] | queries to a time-stamping authority and what it answers | RFC 3161 |
 //! | [`request_signature`] | requests that a device signs | RFC 9421, RFC 9530 |
 
 pub mod checkpoint;
@@ -28,5 +29,6 @@ pub mod note;
 pub mod record;
 pub mod request_signature;
 pub mod tile;
+pub mod timestamp;
 pub mod tlog_proof;
 pub mod witness;

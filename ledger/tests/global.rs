@@ -2,7 +2,9 @@
 // control: A18
 
 use batchcortex_ledger::checkpoint::Checkpoint;
-use batchcortex_ledger::global::{Incarnation, Link, Origin, checkpoint, continues, sealed_at};
+use batchcortex_ledger::global::{
+    CheckpointFile, Incarnation, Link, Origin, checkpoint, continues, sealed_at,
+};
 use proptest::prelude::*;
 
 fn origin() -> Origin {
@@ -80,5 +82,28 @@ proptest! {
         let _ = text.parse::<Link>();
         let _ = text.parse::<Origin>();
         let _ = text.parse::<Incarnation>();
+    }
+}
+
+#[test]
+fn the_name_of_a_checkpoint_file_has_one_spelling() {
+    let file = CheckpointFile {
+        incarnation: "12-00ab34cd".parse().expect("an incarnation"),
+        size: 4096,
+    };
+    let name = "12-00ab34cd-00000000000000004096.checkpoint";
+    assert_eq!(file.to_string(), name);
+    assert_eq!(name.parse(), Ok(file));
+    for other in [
+        "12-00ab34cd-4096.checkpoint",
+        "12-00AB34CD-00000000000000004096.checkpoint",
+        "0-00ab34cd-00000000000000004096.checkpoint",
+        "12-00ab34cd-00000000000000004096",
+        "12-00ab34cd-+0000000000000004096.checkpoint",
+        "12-00ab34cd-99999999999999999999.checkpoint",
+        ".checkpoint",
+        "",
+    ] {
+        assert!(other.parse::<CheckpointFile>().is_err(), "{other}");
     }
 }

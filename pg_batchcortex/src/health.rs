@@ -1,12 +1,14 @@
 //! What is up, for load balancers and people.
 
+use crate::anchor::directory;
 use crate::checkpoint_key;
 use crate::ledger::worker;
 use crate::settings::WITNESS_QUORUM;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
-/// One row a component: library, schema, sealer, witness; 'up', 'lagging' or 'down' and a line that says more.
+/// One row a component: library, schema, sealer, the checkpoint directory where there is one, witness; 'up', 'lagging' or 'down' and a line
+/// that says more.
 #[pg_extern(stable, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 pub fn health() -> TableIterator<
@@ -55,6 +57,7 @@ pub fn health() -> TableIterator<
         ),
         None => "no sealer runs for this database".to_owned(),
     };
+    let directory = directory::state(sealer.as_ref().map_or(0, |sealer| sealer.directory));
     let mut rows = vec![
         row("library", preloaded, library),
         row("schema", migrated, schema),
@@ -64,6 +67,7 @@ pub fn health() -> TableIterator<
             sealing,
         ),
     ];
+    rows.extend(directory.map(|(up, detail)| row("checkpoint directory", up, detail)));
     rows.extend(witness());
     TableIterator::new(rows)
 }

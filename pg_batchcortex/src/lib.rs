@@ -3,6 +3,7 @@
 //! One capability, one module, one SQL file of the same name under `sql/functions` and `sql/migrations`.
 
 mod access; // budgets of requests, organisations of an auditor
+mod anchor; // what says outside of the database how far the log had come
 mod capture; // row changes of tracked tables
 mod checkpoint_key; // the key that signs checkpoints
 mod error; // SQLSTATEs of class BC and how they are raised
@@ -21,7 +22,7 @@ mod telemetry; // messages of devices
 pgrx::pg_module_magic!(name, version);
 
 /// The files below once more, as text: verification compares what stands in the catalog with them.
-pub(crate) const SQL_FUNCTIONS: [&str; 23] = [
+pub(crate) const SQL_FUNCTIONS: &[&str] = &[
     include_str!("../../sql/functions/access.sql"),
     include_str!("../../sql/functions/isolation.sql"),
     include_str!("../../sql/functions/identity.sql"),
@@ -40,6 +41,7 @@ pub(crate) const SQL_FUNCTIONS: [&str; 23] = [
     include_str!("../../sql/functions/ledger.sql"),
     include_str!("../../sql/functions/witness.sql"),
     include_str!("../../sql/functions/evidence.sql"),
+    include_str!("../../sql/functions/anchor.sql"),
     include_str!("../../sql/functions/telemetry.sql"),
     include_str!("../../sql/functions/migration.sql"),
     include_str!("../../sql/functions/protection.sql"),
@@ -207,6 +209,15 @@ pgrx::extension_sql_file!(
     "../../sql/functions/evidence.sql",
     name = "evidence",
     requires = ["ledger", "event", ledger::evidence::write_evidence]
+);
+pgrx::extension_sql_file!(
+    "../../sql/functions/anchor.sql",
+    name = "anchor",
+    requires = [
+        "ledger",
+        anchor::timestamp::make_timestamp_query,
+        anchor::timestamp::read_timestamp
+    ]
 );
 pgrx::extension_sql_file!(
     "../../sql/functions/telemetry.sql",

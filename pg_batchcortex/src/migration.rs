@@ -26,6 +26,7 @@ const STEPS: &[(&str, &str)] = &[
         include_str!("../../sql/migrations/0010_retention.sql"),
     ),
     ("witness", include_str!("../../sql/migrations/0011_witness.sql")),
+    ("anchor", include_str!("../../sql/migrations/0013_anchor.sql")),
 ];
 
 /// Steps of this library, in order: number from 1, name, SQL statements, SHA-256 of the statements.

@@ -26,6 +26,10 @@ pub static KEY_FILE: GucSetting<Option<CString>> =
 /// The file of the key that signs checkpoints; relative names are under the data directory.
 pub static CHECKPOINT_KEY_FILE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"pg_batchcortex.checkpoint_keys"));
+/// The directory that checkpoints are written to as files; relative names are under the data directory.
+pub static CHECKPOINT_DIRECTORY: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+/// Least time between two files of the checkpoint directory, in seconds; 0 for one each sealing.
+pub static CHECKPOINT_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(60);
 /// Why append-only enforcement is off; none when it is on.
 pub static BREAK_GLASS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 /// Libraries that the scripts of extensions may declare functions from, besides those that are preloaded.
@@ -115,6 +119,16 @@ pub fn define() {
         &SEAL_OVERDUE,
         1,
         604_800,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+    number(
+        c"batchcortex.checkpoint_interval",
+        c"Least time between two files of batchcortex.checkpoint_directory.",
+        c"In seconds; 0 writes one for each sealing. The first of each server start is written at once.",
+        &CHECKPOINT_INTERVAL,
+        0,
+        86_400,
         GucContext::Sighup,
         GucFlags::UNIT_S,
     );
@@ -284,6 +298,14 @@ pub fn define() {
         c"File of the key that signs checkpoints; relative to the data directory.",
         c"batchcortex-keys create checkpoint makes one. Without it checkpoints are not signed. Others than the server's user must not be able to read it.",
         &CHECKPOINT_KEY_FILE,
+        at_start(),
+        GucFlags::SUPERUSER_ONLY,
+    );
+    GucRegistry::define_string_guc(
+        c"batchcortex.checkpoint_directory",
+        c"Directory outside of the data directory that signed checkpoints are written to as files; empty for none.",
+        c"Files are made and never overwritten: it can be write-once storage. What is found there that the database does not hold shows that an older state was put back.",
+        &CHECKPOINT_DIRECTORY,
         at_start(),
         GucFlags::SUPERUSER_ONLY,
     );

@@ -38,5 +38,6 @@ grant execute on function
     batchcortex.check_cosignature(text, text, text[]),
     batchcortex.export_evidence(uuid, uuid, uuid, timestamptz, timestamptz, bigint), batchcortex.plan_evidence(uuid, uuid, uuid, timestamptz, timestamptz, bigint),
     batchcortex.write_evidence(uuid, text, text, bigint, text, bigint, bigint, text, bigint, bigint, uuid, timestamptz, timestamptz),
-    batchcortex.is_recorded(uuid, uuid), batchcortex.auditor_organisations()
+    batchcortex.is_recorded(uuid, uuid), batchcortex.signed_checkpoint(bigint), batchcortex.timestamp_query(bigint), batchcortex.make_timestamp_query(text),
+    batchcortex.timestamps(bigint), batchcortex.auditor_organisations()
     to batchcortex_auditor;

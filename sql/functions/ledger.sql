@@ -185,19 +185,14 @@ language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$ select * from batchcortex.health() $$;
 comment on function batchcortex_api.health() is
-'One row a component (library, schema, sealer, witness): status ''up'', ''lagging'' or ''down'' and a line that says more. Needs no credential and shows no organisation''s data.';
+'One row a component (library, schema, sealer, checkpoint directory where there is one, witness): status ''up'', ''lagging'' or ''down'' and a line that says more. Needs no credential and shows no organisation''s data.';
 
 comment on function batchcortex.verify(uuid) is
-'Checks rows, leaves, tiles, roots and checkpoints of one organisation''s log, or of all that the caller may see, in one snapshot. One row a finding, none when intact. log: organisation; code: wrong_leaf, missing_row, row_without_leaf, wrong_time, wrong_tile, wrong_root, inconsistent_checkpoint, bad_signature, wrong_cosignature, wrong_disposal, weakened_protection, session_without_event, changed_session, sealing_overdue; record: key of the record, level/index of the tile, or tree size.';
+'Checks rows, leaves, tiles, roots and checkpoints of one organisation''s log, or of all that the caller may see, in one snapshot. One row a finding, none when intact. log: organisation; code: wrong_leaf, missing_row, row_without_leaf, wrong_time, wrong_tile, wrong_root, inconsistent_checkpoint, wrong_cosignature, wrong_disposal, weakened_protection, session_without_event, changed_session, sealing_overdue, wrong_timestamp, rolled_back (more, or something else, was signed than is stored, as the checkpoint directory shows), bad_signature, bad_checkpoint_file; record: key of the record, level/index of the tile, tree size, or name of a file.';
 comment on function batchcortex.verify_since(uuid, bigint, bytea) is
 'As batchcortex.verify, of what an organisation''s log has grown by since a tree size whose root (32 bytes) is known from an earlier verification or from a checkpoint kept outside; that the log still begins with it is checked. Rows of protected tables are read whole. Errors: 22023 no size or no root.';
 comment on function batchcortex.verify_report(uuid) is
-'The same check as one JSON document: whether intact, findings by code, per log its counts of rows, leaves, waiting leaves and checkpoints, tree size and root (hex), seconds and rows a second.';
+'The same check as one JSON document: whether intact, findings by code, per log its counts of rows, leaves, waiting leaves and checkpoints, tree size and root (hex), the checkpoint directory (files, newest size, problem; null without one), how many time stamps, seconds and rows a second.';
 comment on function batchcortex.damaged_logs() is 'Behind batchcortex.seal: how many logs the sealer has found damaged, so that their leaves wait.';
 comment on function batchcortex.request_seal(double precision) is 'Behind batchcortex.seal: asks the sealer for a pass and waits for its commit, so many seconds at most; null when no sealer can be had.';
-comment on function batchcortex.health() is 'One row a component (library, schema, sealer, witness): ''up'', ''lagging'' or ''down'' and a line that says more.';
-
--- Parallel workers pay for themselves from the first tile on, and there is nothing else to save for.
-alter function batchcortex.verify(uuid) set parallel_setup_cost = 0 set parallel_tuple_cost = 0 set min_parallel_table_scan_size = 0 set min_parallel_index_scan_size = 0;
-alter function batchcortex.verify_report(uuid) set parallel_setup_cost = 0 set parallel_tuple_cost = 0 set min_parallel_table_scan_size = 0 set min_parallel_index_scan_size = 0;
-alter function batchcortex.verify_since(uuid, bigint, bytea) set parallel_setup_cost = 0 set parallel_tuple_cost = 0 set min_parallel_table_scan_size = 0 set min_parallel_index_scan_size = 0;
+comment on function batchcortex.health() is 'One row a component (library, schema, sealer, checkpoint directory where there is one, witness): ''up'', ''lagging'' or ''down'' and a line that says more.';

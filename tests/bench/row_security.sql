@@ -40,7 +40,7 @@ set local role batchcortex_owner;
 -- Once for the caches and plans.
 select bench.point(true, :'org', 1000) + bench.point(false, :'org', 1000) + bench.scan(true, :'org', 20) + bench.scan(false, :'org', 20) \g /dev/null
 -- Short turns, one after the other: what else the machine does meets both.
-select format('  point read: %s', round(percentile_cont(0.5) within group (order by open / isolated)::numeric, 2))
+select format('  point read, inside a function, without the statement''s round trip: %s', round(percentile_cont(0.5) within group (order by open / isolated)::numeric, 2))
   from (select bench.point(false, :'org', 10000 + i) as open, bench.point(true, :'org', 10000 + i) as isolated from generate_series(1, 41) i) r;
 select format('  scan of an organisation''s 1,000 rows: %s', round(percentile_cont(0.5) within group (order by open / isolated)::numeric, 2))
   from (select bench.scan(false, :'org', 200 + i) as open, bench.scan(true, :'org', 200 + i) as isolated from generate_series(1, 41) i) r;

@@ -86,6 +86,26 @@ impl Trust {
         })
     }
 
+    /// The keys of the log.
+    pub fn log_keys(&self) -> &[VerifierKey] {
+        &self.log
+    }
+
+    /// The keys of witnesses.
+    pub fn witness_keys(&self) -> &[VerifierKey] {
+        &self.witnesses
+    }
+
+    /// How many witnesses must have cosigned.
+    pub fn quorum(&self) -> usize {
+        self.quorum
+    }
+
+    /// The checkpoints that were kept.
+    pub fn old_checkpoints(&self) -> &[OldCheckpoint] {
+        &self.old
+    }
+
     /// Demands that the evidence be consistent with a checkpoint of the global log that was kept from
     /// earlier, whose name for people is `name`.
     ///

@@ -3,6 +3,7 @@
 
 use super::scan::Scan;
 use super::tree::{self, Head};
+use crate::anchor::directory;
 use crate::checkpoint_key;
 use crate::row::with_varlena;
 use batchcortex_ledger::global::{GLOBAL, Incarnation, Link, Origin};
@@ -69,6 +70,18 @@ impl Lives {
         self.0.get(&number).map(|(life, ..)| life)
     }
 
+    /// The one of that number and random part.
+    pub fn named(&self, incarnation: Incarnation) -> Option<&Life> {
+        self.get(i32::try_from(incarnation.number).ok()?)
+            .filter(|life| life.origin.incarnation() == incarnation)
+    }
+
+    /// Size of the global log when the next one began; none for the one that goes on.
+    pub fn end(&self, number: i32) -> Option<u64> {
+        let next = self.0.range(number.checked_add(1)?..).next();
+        next.map(|(_, (_, _, link))| link.size)
+    }
+
     /// Whether the log had a key then, so that its checkpoints are signed.
     pub fn is_named(&self, number: i32) -> bool {
         self.get(number)
@@ -112,9 +125,15 @@ pub fn current(client: &mut SpiClient<'_>, sealed_at: i64) -> (Life, Option<Stri
     let now = Circumstances::now(client);
     let newest = newest(client);
     match newest {
-        Some((life, then)) if then == now => (life, None),
+        // A directory outside of the database has told the sealer that more was signed under that origin than is here.
+        Some((life, then)) if then == now && !directory::rolled_back(&life.origin) => (life, None),
         before => begin(client, now, before.map(|(life, _)| life), sealed_at),
     }
+}
+
+/// The newest life of the log; none before the first sealing.
+pub fn newest_life(client: &mut SpiClient<'_>) -> Option<Life> {
+    newest(client).map(|(life, _)| life)
 }
 
 fn newest(client: &mut SpiClient<'_>) -> Option<(Life, Circumstances)> {

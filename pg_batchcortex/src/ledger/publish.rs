@@ -3,6 +3,7 @@
 use super::entry::Entry;
 use super::incarnation::{self, EPOCH};
 use super::tree::{self, Head};
+use crate::anchor::directory;
 use crate::checkpoint_key;
 use batchcortex_ledger::checkpoint::Checkpoint;
 use batchcortex_ledger::global::{self, GLOBAL};
@@ -50,6 +51,7 @@ fn publish_signed(client: &mut SpiClient<'_>, mut heads: Vec<Head>, signer: Opti
     )
     .unwrap_or_else(|e| error!("a checkpoint cannot be written: {e}"));
     notes.push(sign(&checkpoint, signer));
+    directory::keep(&life.origin, grown.size, notes.last().and_then(Option::as_deref));
     let first = grown.size - heads.len() as i64;
     heads.push(grown);
     write(client, &heads, notes, first, life.number, sealed_at);

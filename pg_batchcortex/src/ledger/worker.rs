@@ -4,6 +4,7 @@
 //! leaf that a session queues asks for a sealer. A sealer that fails ends, and the launcher starts it again.
 
 use super::seal;
+use crate::anchor::directory;
 use crate::protection::break_glass;
 use crate::settings::SEAL_INTERVAL;
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags};
@@ -33,6 +34,8 @@ struct Slot {
     leaves: u64,
     /// Logs whose tree is damaged, so that their leaves wait.
     damaged: u32,
+    /// Error number of the checkpoint directory; 0 while it works.
+    directory: i32,
     /// Times that its sealer ended without having sealed anything.
     failures: u32,
     /// Whether its sealer has found a ledger to seal.
@@ -186,6 +189,8 @@ pub struct Sealer {
     pub leaves: u64,
     /// Logs whose tree is damaged, so that their leaves wait.
     pub damaged: u32,
+    /// Error number of the checkpoint directory; 0 while it works.
+    pub directory: i32,
 }
 
 /// This database's sealer; none when it does not run.
@@ -202,6 +207,7 @@ pub fn sealer() -> Option<Sealer> {
         .map(|slot| Sealer {
             leaves: slot.leaves,
             damaged: slot.damaged,
+            directory: slot.directory,
         })
 }
 
@@ -213,8 +219,9 @@ pub fn damaged_logs() -> i32 {
 }
 
 /// Whether the launcher and this database's sealer run. One that has just ended is waited for: the postmaster starts the launcher again,
-/// and the launcher the sealer, within a second each.
+/// and the launcher the sealer, within a second each. A database that was restored has had none yet, and asks for it here.
 pub fn workers() -> (bool, bool) {
+    want();
     let patience = Instant::now() + 4 * PATROL;
     loop {
         let launcher = BOARD.share().launcher;
@@ -432,6 +439,8 @@ pub extern "C-unwind" fn batchcortex_sealer(argument: pg_sys::Datum) {
         return;
     }
     log!("pg_batchcortex: sealing database {database}");
+    // Before anything is signed.
+    tend_directory(database);
     let mut next_month_check = Instant::now();
     loop {
         if BackgroundWorker::sighup_received() {
@@ -448,6 +457,7 @@ pub extern "C-unwind" fn batchcortex_sealer(argument: pg_sys::Datum) {
             seal::retry_damaged();
         }
         while seal_once(database) as i64 == seal::MOST {}
+        tend_directory(database);
         if let Some(slot) = BOARD
             .exclusive()
             .slots
@@ -533,6 +543,19 @@ fn seal_once(database: u32) -> usize {
         slot.damaged = pass.damaged as u32;
     }
     pass.sealed
+}
+
+/// Compares the checkpoint directory with the log, or writes to it, and tells everyone whether that works.
+fn tend_directory(database: u32) {
+    let failing = directory::tend();
+    if let Some(slot) = BOARD
+        .exclusive()
+        .slots
+        .iter_mut()
+        .find(|s| s.database == database)
+    {
+        slot.directory = failing;
+    }
 }
 
 /// Locks the extension until the transaction ends. Not an advisory lock: anyone who can run SQL may take those, and the sealing of

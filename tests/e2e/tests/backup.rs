@@ -41,6 +41,11 @@ async fn a_dump_is_restored_with_its_roots_and_an_altered_one_is_found() -> Resu
         .call("pg_dump", &["-Fd", "-j", "2", "-f", &directory])?;
 
     let target = Cluster::bare("restored")?;
+    // A sealer for each database.
+    target.configure(
+        "max_worker_processes = 24
+",
+    )?;
     target.stop()?;
     target.take_keys_of(&works.cluster)?;
     target.serve()?;

@@ -5,6 +5,7 @@ mod beginning; // what an incremental verification leaves out
 mod capture; // triggers of tracked tables as they should be
 mod checkpoints; // what checkpoints say, and who signed it
 mod cosignatures; // what witnesses have signed
+mod directory; // files of the checkpoint directory
 mod disposed; // leaves whose records were disposed of
 mod global; // the global log's leaves against the checkpoints that they are
 mod log; // one organisation's log
@@ -12,6 +13,7 @@ pub mod protection; // triggers and row security as they should be
 mod rows; // rows of the source tables, as leaves
 mod sessions; // sessions against their events
 pub mod sources; // which tables these are
+mod timestamps; // time stamps against the checkpoints that they are over
 pub mod tracked; // tracked tables as the log tells
 mod waiting; // leaves that wait too long
 mod whole_query; // queries that may run in parallel
@@ -58,6 +60,8 @@ type Rows<'a> = TableIterator<
 struct Verification {
     findings: Vec<Finding>,
     logs: Vec<Summary>,
+    directory: Option<directory::Summary>,
+    timestamps: u64,
     seconds: f64,
 }
 
@@ -107,11 +111,15 @@ fn run(org: Option<Uuid>, known: Option<&Known>) -> Verification {
         Some(statements),
         &mut findings,
     ));
+    let timestamps = timestamps::check(&mut findings);
+    let directory = directory::check(&mut findings);
     // SAFETY: as above.
     unsafe { pg_sys::SPI_finish() };
     Verification {
         findings,
         logs,
+        directory,
+        timestamps,
         seconds: started.elapsed().as_secs_f64(),
     }
 }
@@ -145,7 +153,8 @@ fn begin(org_id: Uuid, known: &Known, findings: &mut Vec<Finding>) -> Beginning 
 
 /// Checks the logs that the caller may see, or one of them, in one snapshot. One row a finding, none when all is intact.
 /// code: wrong_leaf, missing_row, row_without_leaf, wrong_time, wrong_tile, wrong_root, inconsistent_checkpoint, bad_signature, wrong_cosignature,
-/// weakened_protection, wrong_disposal, session_without_event, changed_session, sealing_overdue.
+/// weakened_protection, wrong_disposal, session_without_event, changed_session, sealing_overdue, wrong_timestamp, rolled_back,
+/// bad_checkpoint_file.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
@@ -222,6 +231,8 @@ pub fn verify_report(org: default!(Option<Uuid>, "NULL")) -> Json {
         "logs": done.logs,
         "signed": done.logs.last().is_some_and(|global| global.signed()),
         "keys": checkpoint_key::verifiers().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "checkpoint_directory": done.directory,
+        "timestamps": done.timestamps,
         "witnesses": cosignatures::witnesses(),
         "witness_quorum": WITNESS_QUORUM.get(),
         "sealer": worker::sealer().is_some(),

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 /// What CREATE EXTENSION runs, as far as it is written in SQL.
-const FILES: &[&str] = &crate::SQL_FUNCTIONS;
+const FILES: &[&str] = crate::SQL_FUNCTIONS;
 
 /// A function in SQL as its file writes it.
 struct Written {

@@ -1,0 +1,23 @@
+-- Anchors: time stamps of authorities outside over checkpoints of the global log.
+
+create table batchcortex.ledger_timestamp (
+    tree_size bigint not null check (tree_size > 0),
+    generated_at timestamptz not null,
+    policy text not null,
+    serial text not null,
+    response bytea not null,
+    response_sha256 bytea not null check (response_sha256 = sha256(response)),
+    received_at timestamptz not null default clock_timestamp(),
+    primary key (tree_size, response_sha256)
+);
+comment on table batchcortex.ledger_timestamp is
+'Time stamps (RFC 3161) over signed checkpoints of the global log: an authority outside has seen the checkpoint at generated_at, so every record that it covers was there by then.';
+comment on column batchcortex.ledger_timestamp.tree_size is 'Size of the checkpoint of the global log; what is stamped is SHA-256 of ledger_checkpoint.note.';
+comment on column batchcortex.ledger_timestamp.generated_at is 'The authority''s time, as the token says.';
+comment on column batchcortex.ledger_timestamp.policy is 'The authority''s policy, an object identifier.';
+comment on column batchcortex.ledger_timestamp.serial is 'Serial number of the token, hexadecimal digits.';
+comment on column batchcortex.ledger_timestamp.response is 'The TimeStampResp as it came (DER): what openssl ts -verify takes.';
+alter table batchcortex.ledger_timestamp owner to batchcortex_owner;
+revoke all on table batchcortex.ledger_timestamp from public;
+grant select on table batchcortex.ledger_timestamp to batchcortex_auditor;
+select batchcortex.make_append_only('batchcortex.ledger_timestamp');
