@@ -47,6 +47,7 @@ use crate::request::SESSION_COOKIE;
         (name = "event", description = "The audit trail"),
         (name = "telemetry", description = "Equipment, tags, devices and samples"),
         (name = "ledger", description = "Verification"),
+        (name = "redaction", description = "Personal data that records name by a commitment"),
     )
 )]
 struct Api;

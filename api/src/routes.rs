@@ -8,6 +8,7 @@ pub mod event;
 pub mod health;
 pub mod identity;
 pub mod ledger;
+pub mod redaction;
 pub mod telemetry;
 
 use tokio_postgres::Row;
@@ -27,6 +28,7 @@ pub fn all(ingests: Admission) -> OpenApiRouter<Database> {
         .merge(event::routes())
         .merge(telemetry::routes(ingests))
         .merge(ledger::routes())
+        .merge(redaction::routes())
         .merge(crate::openapi::routes())
 }
 

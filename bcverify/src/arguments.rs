@@ -27,6 +27,7 @@ Examples:
 Output, on standard output: one line a finding (code: line, leaf, record: what), then the summary. Codes:
   wrong_leaf      a record was altered            missing_record  the log has its leaf, the database had no record
   not_a_record    the bytes of a leaf are none    out_of_order    leaves are left out or come twice
+  wrong_opening   a value is not the one that its record commits to
   wrong_size, wrong_root   the leaves are not those of the checkpoint
   wrong_origin    the file mixes logs             not_included    the checkpoint is not in the global log
   not_signed      by no given key of the log      not_witnessed   by too few of the given witnesses

@@ -70,6 +70,13 @@ fn summarize(verdict: &Verdict, text: &mut String) -> std::fmt::Result {
             _ => writeln!(text, "records:    {shown} ({})", kinds.join(", "))?,
         }
         writeln!(text, "  as hashes {}", report.not_shown)?;
+        if report.openings > 0 {
+            writeln!(
+                text,
+                "  opened    {} values that records commit to",
+                report.openings
+            )?;
+        }
         if report.missing > 0 {
             writeln!(text, "  missing   {}", report.missing)?;
         }

@@ -4,6 +4,7 @@
 //! {"evidence":"batchcortex/v1","origin":"…","scope":"all","exported_at":"…"}
 //! {"subtree":{"first":0,"level":12,"hash":"…"}}                 leaves that are not part of the evidence
 //! {"leaf":{"index":4096,"hash":"…","preimage":"…"}}             a record
+//! {"opening":{"index":4096,"field":"after.username","salt":"…","value":"…"}}  a value that it commits to
 //! {"missing":{"index":4097,"hash":"…","record":"event …"}}      a leaf whose record the database no longer has
 //! {"checkpoint":"…"}                                            the organisation's log, its size and root
 //! {"inclusion":{"index":17,"path":["…"]}}                       that checkpoint in the global log

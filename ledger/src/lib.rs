@@ -9,6 +9,7 @@
 //! | [`record`] | the preimage of a record's leaf | `docs/format.md` |
 //! | [`merkle`] | roots, compact ranges, proofs and their verification | RFC 6962 §2.1, RFC 9162 §2.1 |
 //! | [`tile`] | the tree as 256-wide tiles | C2SP tlog-tiles |
+//! | [`commitment`] | values named by salted hashes | `docs/format.md` |
 //! | [`note`] | text signed by keys with names | C2SP signed-note |
 //! | [`checkpoint`] | the signed state of a log | C2SP tlog-checkpoint |
 //! | [`global`] | the two levels of logs: origins, texts of checkpoints, incarnations | `docs/format.md` |
@@ -20,6 +21,7 @@
 //! | [`request_signature`] | requests that a device signs | RFC 9421, RFC 9530 |
 
 pub mod checkpoint;
+pub mod commitment;
 pub mod cosignature;
 pub mod evidence;
 pub mod global;

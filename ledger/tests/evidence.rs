@@ -4,6 +4,7 @@
 
 mod common;
 
+use batchcortex_ledger::commitment;
 use batchcortex_ledger::evidence::{
     Finding, FindingKind, Header, Line, MAX_LINE, Report, Scope, Trust, TrustError, Unreadable, Verifier,
     decode_hex, encode_hex, leaf_line, record_name, show, subtrees,
@@ -11,6 +12,7 @@ use batchcortex_ledger::evidence::{
 use batchcortex_ledger::hash::leaf_hash;
 use batchcortex_ledger::merkle::{CompactRange, ProofError, root_of};
 use batchcortex_ledger::note::{Signer, VerifierKey};
+use batchcortex_ledger::record::RecordEncoder;
 use common::evidence::{ORGANISATION, SEALED, WITNESSES, World, record, witnessed_trust};
 use common::{leaves, mth};
 use proptest::prelude::*;
@@ -596,4 +598,88 @@ fn an_event_is_shown_by_its_fields() {
         Some("event 01010101-0101-0101-0000-000000000003")
     );
     assert_eq!(show(0, b"nothing"), None);
+}
+
+/// A log whose third record names a person by a commitment, and the evidence with its opening.
+fn committed() -> (World, Vec<String>) {
+    let mut encoder = RecordEncoder::new("event");
+    encoder.field("org_id", &[0x2b; 16]);
+    encoder.field("event_id", &[0x02; 16]);
+    encoder.field("recorded_at", &820_000_000_000_002i64.to_be_bytes());
+    encoder.field("action", b"member.invited");
+    let name = commitment::text(&commitment::commit(&[9; 32], "ada@example.org"));
+    let after = format!(r#"{{"username" : "{name}", "role_name" : "qa"}}"#);
+    encoder.field("after", after.as_bytes());
+    let mut world = World::new(5, 1, 4);
+    world.preimages[2] = encoder.finish().expect("a record");
+    world.seal();
+    let mut lines = world.evidence(|_| true, &[]);
+    lines.insert(4, opening(2, "after.username", [9; 32], "ada@example.org"));
+    (world, lines)
+}
+
+fn opening(index: u64, field: &str, salt: [u8; 32], value: &str) -> String {
+    Line::Opening {
+        index,
+        field: field.to_owned(),
+        salt,
+        value: value.to_owned(),
+    }
+    .to_string()
+}
+
+// control: B29, N8
+#[test]
+fn a_value_is_proven_by_its_opening_and_the_root_does_not_need_it() {
+    let (world, mut lines) = committed();
+    let (findings, report) = verify(&world.trust(), &lines);
+    assert_eq!(findings, []);
+    let report = report.expect("readable");
+    assert_eq!(report.openings, 1);
+    lines.remove(4);
+    let (findings, erased) = verify(&world.trust(), &lines);
+    assert_eq!(findings, []);
+    assert_eq!(erased.expect("readable").root, report.root);
+}
+
+// control: B29, N8
+#[test]
+fn an_opening_of_another_value_or_in_another_place_is_refused() {
+    let (world, lines) = committed();
+    for other in [
+        opening(2, "after.username", [9; 32], "eve@example.org"),
+        opening(2, "after.username", [8; 32], "ada@example.org"),
+        opening(2, "after.role_name", [9; 32], "ada@example.org"),
+        opening(2, "before.username", [9; 32], "ada@example.org"),
+        opening(2, "after", [9; 32], "ada@example.org"),
+        opening(2, "", [9; 32], ""),
+    ] {
+        let mut lines = lines.clone();
+        lines[4] = other;
+        let (findings, report) = verify(&world.trust(), &lines);
+        assert_eq!(kinds(&findings), [FindingKind::WrongOpening]);
+        assert!(report.is_ok());
+    }
+    for (from, to) in [(4, 3), (4, 5), (4, 1), (4, 7)] {
+        let mut lines = lines.clone();
+        let line = lines.remove(from);
+        lines.insert(to, line);
+        let (_, report) = verify(&world.trust(), &lines);
+        assert!(report.is_err(), "{to}");
+    }
+    for bit in 0..8 * lines[4].len() {
+        let mut altered: Vec<Vec<u8>> = lines.iter().map(|line| line.clone().into_bytes()).collect();
+        altered[4][bit / 8] ^= 1 << (bit % 8);
+        let (findings, report) = verify(&world.trust(), &altered);
+        assert!(report.is_err() || !findings.is_empty(), "bit {bit}");
+    }
+}
+
+// control: N8
+#[test]
+fn a_commitment_is_the_sha_256_that_the_format_says() {
+    // printf 'batchcortex/commitment/v1\n' ; 32 bytes 0x09 ; printf 'ada@example.org' | sha256sum
+    let bytes = [&b"batchcortex/commitment/v1\n"[..], &[9; 32], b"ada@example.org"].concat();
+    let digest = <sha2::Sha256 as sha2::Digest>::digest(&bytes);
+    assert_eq!(commitment::commit(&[9; 32], "ada@example.org")[..], digest[..]);
 }

@@ -14,6 +14,7 @@ mod keyring; // the server's key file and the keys derived from it
 mod ledger; // leaves, sealing, verification
 mod migration; // the steps that migrate() applies
 mod protection; // append-only: triggers, hooks of the server, tables of others
+mod redaction; // values that records commit to
 mod retention; // how long records are kept, and how they go
 mod row; // rows as record preimages: the bridge from tuples to the ledger crate
 mod settings; // GUCs
@@ -42,6 +43,7 @@ pub(crate) const SQL_FUNCTIONS: &[&str] = &[
     include_str!("../../sql/functions/witness.sql"),
     include_str!("../../sql/functions/evidence.sql"),
     include_str!("../../sql/functions/anchor.sql"),
+    include_str!("../../sql/functions/redaction.sql"),
     include_str!("../../sql/functions/telemetry.sql"),
     include_str!("../../sql/functions/migration.sql"),
     include_str!("../../sql/functions/protection.sql"),
@@ -218,6 +220,11 @@ pgrx::extension_sql_file!(
         anchor::timestamp::make_timestamp_query,
         anchor::timestamp::read_timestamp
     ]
+);
+pgrx::extension_sql_file!(
+    "../../sql/functions/redaction.sql",
+    name = "redaction",
+    requires = ["event", "identity_account", redaction::make_commitment]
 );
 pgrx::extension_sql_file!(
     "../../sql/functions/telemetry.sql",

@@ -27,6 +27,10 @@ const STEPS: &[(&str, &str)] = &[
     ),
     ("witness", include_str!("../../sql/migrations/0011_witness.sql")),
     ("anchor", include_str!("../../sql/migrations/0013_anchor.sql")),
+    (
+        "redaction",
+        include_str!("../../sql/migrations/0014_redaction.sql"),
+    ),
     ("keeping", include_str!("../../sql/migrations/0014_keeping.sql")),
 ];
 

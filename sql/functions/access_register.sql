@@ -61,8 +61,15 @@ begin
     if nullif(btrim(rationale), '') is null or length(rationale) > 4000 then
         raise exception 'a rationale of 1 to 4,000 characters is needed' using errcode = 'BC422';
     end if;
-    -- What was decided upon is part of the record: the register as it stands now.
-    select coalesce(json_agg(l order by l.kind, l.granted_at, l.subject_id), '[]'), count(*) into register, entries from batchcortex.list_access() l;
+    -- What was decided upon is part of the record: the register as it stands now. Who is invited stands there as in the event of the
+    -- invitation, by a commitment: a name in plain text could not be erased from the log.
+    select coalesce(json_agg(l order by l.kind, l.granted_at, l.subject_id), '[]'), count(*) into register, entries
+      from (select a.kind, case when a.kind = 'invitation'
+                                then coalesce((select i.username_commitment from batchcortex.invitation i
+                                                where i.org_id = batchcortex.current_org_id() and i.invitation_id::text = a.subject_id), a.subject)
+                                else a.subject end as subject,
+                   a.subject_id, a.access, a.granted_at, a.granted_by, a.valid_until, a.ended_at
+              from batchcortex.list_access() a) l;
     return batchcortex.log_event('access.reviewed', 'access_register', batchcortex.current_org_id()::text, reason => rationale,
         after => json_build_object('decision', decision, 'entries', entries, 'register', register));
 end

@@ -23,6 +23,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     token text := batchcortex.generate_invitation();
+    named text;
     id uuid;
 begin
     if username is null or username !~ '^[[:alnum:]][[:alnum:]._@+-]{0,99}$' then
@@ -31,11 +32,13 @@ begin
     if role_name is null or role_name not in ('operator', 'qa', 'qp', 'admin') then
         raise exception 'unknown role %', quote_nullable(role_name) using errcode = 'BC422', hint = 'Roles are operator, qa, qp and admin.';
     end if;
-    insert into batchcortex.invitation (org_id, username, role_name, token_sha256, expires_at)
-        values (new_invitation.org_id, new_invitation.username, new_invitation.role_name, sha256(token::bytea), clock_timestamp() + interval '7 days')
+    -- The log keeps a commitment: somebody who was invited and never came can be forgotten.
+    named := batchcortex.commit_personal_data(new_invitation.org_id, new_invitation.username);
+    insert into batchcortex.invitation (org_id, username, username_commitment, role_name, token_sha256, expires_at)
+        values (new_invitation.org_id, new_invitation.username, named, new_invitation.role_name, sha256(token::bytea), clock_timestamp() + interval '7 days')
         returning invitation_id into id;
     perform batchcortex.log_event('member.invited', 'invitation', id::text, org_id => new_invitation.org_id,
-        after => json_build_object('username', username, 'role_name', role_name));
+        after => json_build_object('username', named, 'role_name', role_name));
     return token;
 end
 $$;

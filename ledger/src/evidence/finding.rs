@@ -45,6 +45,8 @@ pub enum FindingKind {
     MissingRecord,
     /// The bytes of a leaf are no record.
     NotARecord,
+    /// A value is not the one that the record before it commits to.
+    WrongOpening,
     /// Leaves are left out of the walk, or come twice.
     OutOfOrder,
     /// The walk has not as many leaves as the checkpoint says.
@@ -74,6 +76,7 @@ impl FindingKind {
             FindingKind::WrongLeaf => "wrong_leaf",
             FindingKind::MissingRecord => "missing_record",
             FindingKind::NotARecord => "not_a_record",
+            FindingKind::WrongOpening => "wrong_opening",
             FindingKind::OutOfOrder => "out_of_order",
             FindingKind::WrongSize => "wrong_size",
             FindingKind::WrongRoot => "wrong_root",

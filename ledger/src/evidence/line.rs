@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::hex;
 use super::text::{Scope, is_instant};
 use crate::checkpoint::parse_decimal;
+use crate::commitment::SALT;
 use crate::hash::Hash;
 
 /// The longest line in bytes: what PostgreSQL can hold in one text value.
@@ -96,6 +97,17 @@ pub enum Line<'a> {
         hash: Hash,
         /// The record's preimage, as the hexadecimal digits of the line: not decoded, not checked.
         preimage: &'a [u8],
+    },
+    /// A value that the record before it names by a commitment. Right after its leaf.
+    Opening {
+        /// Index of the leaf, from 0.
+        index: u64,
+        /// Column of the record, after a dot the member of its JSON object: `after.username`.
+        field: String,
+        /// The salt.
+        salt: [u8; SALT],
+        /// The value.
+        value: String,
     },
     /// A leaf whose record the exporting database did not have any more. Always a finding.
     Missing {
@@ -227,6 +239,12 @@ fn hash(text: &[u8]) -> Option<(Hash, &[u8])> {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 enum Spelled {
+    Opening {
+        index: u64,
+        field: String,
+        salt: String,
+        value: String,
+    },
     Missing {
         index: u64,
         hash: String,
@@ -255,6 +273,17 @@ impl Spelled {
             path.into_iter().map(whole).collect()
         };
         Some(match self {
+            Spelled::Opening {
+                index,
+                field,
+                salt,
+                value,
+            } => Line::Opening {
+                index,
+                field,
+                salt: whole(salt)?,
+                value,
+            },
             Spelled::Missing { index, hash, record } => Line::Missing {
                 index,
                 hash: whole(hash)?,
@@ -280,6 +309,17 @@ impl Spelled {
             digits
         };
         Some(match line {
+            Line::Opening {
+                index,
+                field,
+                salt,
+                value,
+            } => Spelled::Opening {
+                index: *index,
+                field: field.clone(),
+                salt: digits(salt),
+                value: value.clone(),
+            },
             Line::Missing { index, hash, record } => Spelled::Missing {
                 index: *index,
                 hash: digits(hash),

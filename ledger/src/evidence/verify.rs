@@ -7,6 +7,7 @@ use super::show::record_name;
 use super::text::instant;
 use super::trust::{GlobalCheckpoint, OldCheckpoint, Trust, is_doubt};
 use crate::checkpoint::Checkpoint;
+use crate::commitment::{self, SALT};
 use crate::global::{self, Origin};
 use crate::hash::{Hash, leaf_hash};
 use crate::merkle::{CompactRange, verify_consistency, verify_inclusion};
@@ -33,6 +34,8 @@ pub struct Report {
     pub global: Option<GlobalCheckpoint>,
     /// Records in the file by kind, each with their number.
     pub records: Vec<(String, u64)>,
+    /// Values that records commit to and that the file shows.
+    pub openings: u64,
     /// Leaves that the file shows as hashes only: nothing is said about their records.
     pub not_shown: u64,
     /// Leaves whose record the exporting database did not have.
@@ -76,6 +79,8 @@ pub struct Verifier {
     /// Leaves were left out or came twice: the root is known to be wrong, and where.
     broken: bool,
     preimage: Vec<u8>,
+    /// The leaf that the line before was of, or belongs to.
+    opened: Option<u64>,
     last_kind: usize,
     checkpoint_leaf: Hash,
     origin: Option<Origin>,
@@ -95,6 +100,7 @@ impl Verifier {
             walk: CompactRange::new(),
             broken: false,
             preimage: Vec::new(),
+            opened: None,
             last_kind: 0,
             checkpoint_leaf: [0; 32],
             origin: None,
@@ -115,6 +121,19 @@ impl Verifier {
             return self.header(line).map(|()| None);
         }
         let line = Line::parse(line).map_err(|error| self.unreadable(error.to_string()))?;
+        if let (
+            Place::Walk,
+            Line::Opening {
+                index,
+                field,
+                salt,
+                value,
+            },
+        ) = (self.place, &line)
+        {
+            return self.opening(*index, field, salt, value).map(|()| None);
+        }
+        self.opened = None;
         match (self.place, line) {
             (
                 Place::Walk,
@@ -214,6 +233,7 @@ impl Verifier {
             return Err(self.unreadable("the preimage must be lower-case hexadecimal".to_owned()));
         }
         self.step(index, 0, hash)?;
+        self.opened = Some(index);
         match record::check(&self.preimage) {
             Ok(kind) => count(&mut self.report.records, &mut self.last_kind, kind),
             Err(error) => self.found_at(FindingKind::NotARecord, index, None, error.to_string()),
@@ -231,6 +251,24 @@ impl Verifier {
             index,
             preimage: &self.preimage,
         })
+    }
+
+    /// A value of the record before it.
+    fn opening(&mut self, index: u64, field: &str, salt: &[u8; SALT], value: &str) -> Result<(), Unreadable> {
+        if self.opened != Some(index) {
+            return Err(self.unreadable("an opening belongs right after its record".to_owned()));
+        }
+        self.report.openings += 1;
+        if !names(
+            &self.preimage,
+            field,
+            &commitment::text(&commitment::commit(salt, value)),
+        ) {
+            let record = record_name(&self.preimage);
+            let detail = format!("its {field} is not a commitment to this value");
+            self.found_at(FindingKind::WrongOpening, index, record, detail);
+        }
+        Ok(())
     }
 
     fn subtree(&mut self, first: u64, level: u8, hash: Hash) -> Result<(), Unreadable> {
@@ -449,5 +487,19 @@ fn count(records: &mut Vec<(String, u64)>, last: &mut usize, kind: &str) {
     }
     if let Some((_, number)) = records.get_mut(*last) {
         *number += 1;
+    }
+}
+
+/// Whether a record has the text as its field: a column, or after a dot a member of the JSON object in it.
+fn names(preimage: &[u8], field: &str, text: &str) -> bool {
+    let Ok(record) = record::decode(preimage) else {
+        return false;
+    };
+    match field.split_once('.') {
+        None => record.value(field) == Some(text.as_bytes()),
+        Some((column, member)) => record
+            .value(column)
+            .and_then(|json| serde_json::from_slice::<serde_json::Value>(json).ok())
+            .is_some_and(|json| json.get(member).and_then(serde_json::Value::as_str) == Some(text)),
     }
 }

@@ -4,9 +4,9 @@ use crate::checkpoint_key;
 use batchcortex_ledger::checkpoint::Checkpoint;
 use batchcortex_ledger::global::{CheckpointFile, Origin};
 use batchcortex_ledger::note::{NoteError, SignedNote};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Longest file that is read: a note has some 300 bytes.
@@ -34,6 +34,8 @@ pub fn write(directory: &Path, name: CheckpointFile, note: &str) -> io::Result<(
         }
         Err(fault) => return Err(fault),
     };
+    // Auditors of the server's group may read it, whatever the server's umask; some network storage has modes of its own.
+    let _ = file.set_permissions(Permissions::from_mode(0o440));
     let written = file.write_all(note.as_bytes()).and_then(|()| file.sync_all());
     if let Err(fault) = written {
         // Half a file would be in the way of the whole one, once there is room. Where nothing can be deleted it stays.

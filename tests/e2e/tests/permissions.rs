@@ -163,6 +163,20 @@ fn probes(world: &World, n: usize) -> Vec<Probe> {
             why,
             404,
         ),
+        probe(
+            "personal_data.read",
+            "GET",
+            &format!("/v1/personal-data?commitment=sha256:{}", "0".repeat(64)),
+            Value::Null,
+            404,
+        ),
+        probe(
+            "personal_data.erase",
+            "POST",
+            "/v1/personal-data/erasures",
+            json!({"commitment": "sha256:0", "reason": "x"}),
+            404,
+        ),
         probe("access.read", "GET", "/v1/access/register", Value::Null, 200),
         probe(
             "access.review",

@@ -14,7 +14,7 @@ const QUERY: &str = "
                (to_regclass('batchcortex.ledger_witness'), 'kept'), (to_regclass('batchcortex.ledger_cosignature'), 'kept'),
                (to_regclass('batchcortex.ledger_queue'), 'ledger'), (to_regclass('batchcortex.ledger_tile'), 'ledger'),
                (to_regclass('batchcortex.ledger_tree'), 'ledger'), (to_regclass('batchcortex.tracked_table'), 'ledger'),
-               (to_regclass('batchcortex.user_account'), 'account'),
+               (to_regclass('batchcortex.user_account'), 'account'), (to_regclass('batchcortex.personal_data'), 'personal'),
                (to_regclass('batchcortex.totp'), 'credential'), (to_regclass('batchcortex.password_history'), 'credential'),
                (to_regclass('batchcortex.permission'), 'permission'), (to_regclass('batchcortex.role_permission'), 'permission'),
                (to_regclass('batchcortex.organisation'), 'changing'), (to_regclass('batchcortex.membership'), 'changing'),
@@ -51,6 +51,7 @@ const QUERY: &str = "
                ('changing', 'keep_rows', 'refuse_delete', 11, 0), ('changing', 'keep_rows_truncate', 'refuse_delete', 34, 0),
                ('changing', 'by_hand', 'capture_by_hand', 25, 4), ('credential', 'by_hand', 'capture_by_hand', 25, 4),
                ('permission', 'by_hand', 'capture_by_hand', 29, 4), ('account', 'by_hand', 'capture_by_hand', 25, 4),
+               ('personal', 'keep_personal_data', 'keep_personal_data', 27, 0), ('personal', 'keep_personal_data_truncate', 'keep_personal_data', 34, 0),
                ('account', 'keep_username', 'keep_username', 27, 0), ('account', 'keep_usernames', 'keep_username', 34, 0)
     ), actual as (
         select g.*, p.proname, n.nspname = 'batchcortex' as own,
