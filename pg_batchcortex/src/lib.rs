@@ -224,7 +224,7 @@ pgrx::extension_sql_file!(
 pgrx::extension_sql_file!(
     "../../sql/functions/redaction.sql",
     name = "redaction",
-    requires = ["event", "identity_account", redaction::make_commitment]
+    requires = ["event", "identity_account", "ledger", redaction::make_commitment]
 );
 pgrx::extension_sql_file!(
     "../../sql/functions/telemetry.sql",

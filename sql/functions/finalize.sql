@@ -36,6 +36,7 @@ grant execute on function
     batchcortex.sealed_in(uuid), batchcortex.wait_sealed(uuid, interval), batchcortex.witnesses(),
     batchcortex.witnessed_size(integer), batchcortex.wait_witnessed(uuid, interval, integer), batchcortex.read_verifier_key(text),
     batchcortex.check_cosignature(text, text, text[]),
+    batchcortex.open_personal_data(text), batchcortex.evidence_opening(uuid, text, text),
     batchcortex.export_evidence(uuid, uuid, uuid, timestamptz, timestamptz, bigint), batchcortex.plan_evidence(uuid, uuid, uuid, timestamptz, timestamptz, bigint),
     batchcortex.write_evidence(uuid, text, text, bigint, text, bigint, bigint, text, bigint, bigint, uuid, timestamptz, timestamptz),
     batchcortex.is_recorded(uuid, uuid), batchcortex.cosigned_note(bigint), batchcortex.signed_checkpoint(bigint), batchcortex.timestamp_query(bigint), batchcortex.make_timestamp_query(text),

@@ -68,6 +68,23 @@ $$;
 comment on function batchcortex.open_personal_data(text) is
 'The value that records name by a commitment, and its salt: sha256(''batchcortex/commitment/v1'' || 0x0A || salt || value) is the commitment. Errors: BC404 unknown to the caller, or erased.';
 
+create function batchcortex.evidence_opening(record uuid, field text, commitment text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    leaf bigint := (select l.leaf_index from batchcortex.leaf_of(record) l limit 1);
+begin
+    if leaf is null then
+        raise exception 'record % is not sealed, or not yours', record using errcode = 'BC404';
+    end if;
+    return (select format('{"opening":{"index":%s,"field":%s,"salt":"%s","value":%s}}', leaf, to_json(field), encode(o.salt, 'hex'), to_json(o.value))
+              from batchcortex.open_personal_data(commitment) o);
+end
+$$;
+comment on function batchcortex.evidence_opening(uuid, text, text) is
+'The line that shows, in a file of evidence (docs/format.md), the value to which a field of a record commits; it belongs right after the line of the record''s leaf. field: a column of the record, after a dot a member of the JSON object in it, such as after.username. batchcortex.export_evidence writes no such line by itself. Errors: BC404 record or commitment unknown to the caller, not sealed, or erased.';
+
 create function batchcortex.erase_personal_data(commitment text, reason text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp

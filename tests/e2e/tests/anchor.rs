@@ -444,3 +444,70 @@ fn openssl_digest(directory: &Path) -> Result<Vec<u8>> {
         .output()?;
     Ok(output.stdout)
 }
+
+/// The script of docs/operations.md, as a file.
+fn script(directory: &Path) -> Result<PathBuf> {
+    let text = std::fs::read_to_string(batchcortex_e2e::root().join("docs/operations.md"))?;
+    let (_, rest) = text
+        .split_once("```sh\n#!/bin/sh -eu\n")
+        .context("the script of docs/operations.md")?;
+    let (script, _) = rest.split_once("```").context("the end of the script")?;
+    let path = directory.join("time-stamp");
+    std::fs::write(&path, format!("#!/bin/sh -eu\n{script}"))?;
+    Ok(path)
+}
+
+/// An authority behind HTTP, as RFC 3161 §3.4 has it; returns its address.
+async fn serve(directory: PathBuf) -> Result<String> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let answer = move |query: axum::body::Bytes| async move {
+        let reply =
+            "ts -reply -config tsa.cnf -queryfile asked.tsq -signer tsa.crt -inkey tsa.key -out answer.tsr";
+        std::fs::write(directory.join("asked.tsq"), &query)
+            .map_err(anyhow::Error::from)
+            .and_then(|()| openssl(&directory, reply))
+            .and_then(|_| Ok(std::fs::read(directory.join("answer.tsr"))?))
+            .map_err(|e| (axum::http::StatusCode::BAD_REQUEST, e.to_string()))
+    };
+    let routes = axum::Router::new().route("/", axum::routing::post(answer));
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    Ok(format!("http://{address}/"))
+}
+
+// control: A4
+#[tokio::test(flavor = "multi_thread")]
+async fn the_script_of_the_documentation_fetches_a_time_stamp() -> Result<()> {
+    let cluster = Cluster::start("time-stamp-script")?;
+    let database = cluster.superuser().await?;
+    let files = Outside(cluster.run().join("authority"));
+    std::fs::create_dir_all(&files.0)?;
+    authority(&files.0)?;
+    let url = serve(files.0.clone()).await?;
+    let script = script(&files.0)?;
+    let programs = cluster.programs()?;
+    let env = std::fs::read_to_string(cluster.run().join("env"))?;
+    let mut command = tokio::process::Command::new("sh");
+    command
+        .arg("-eu")
+        .arg(&script)
+        .arg(&url)
+        .env(
+            "PATH",
+            format!("{}:/usr/local/bin:/usr/bin:/bin", programs.display()),
+        )
+        .envs(env.lines().filter_map(|line| line.split_once('=')));
+    let output = command.output().await?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let kept: i64 = database
+        .query_one("select count(*) from batchcortex.ledger_timestamp", &[])
+        .await?
+        .get(0);
+    ensure!(kept == 1, "{kept} time stamps");
+    ensure!(verify(&database).await?.is_empty());
+    Ok(())
+}
