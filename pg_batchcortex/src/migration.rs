@@ -26,10 +26,10 @@ const STEPS: &[(&str, &str)] = &[
         include_str!("../../sql/migrations/0010_retention.sql"),
     ),
     ("witness", include_str!("../../sql/migrations/0011_witness.sql")),
-    ("anchor", include_str!("../../sql/migrations/0013_anchor.sql")),
+    ("anchor", include_str!("../../sql/migrations/0012_anchor.sql")),
     (
         "redaction",
-        include_str!("../../sql/migrations/0014_redaction.sql"),
+        include_str!("../../sql/migrations/0013_redaction.sql"),
     ),
     ("keeping", include_str!("../../sql/migrations/0014_keeping.sql")),
 ];
