@@ -201,8 +201,11 @@ fn vouched_for(report: &Report, records: &[(u64, Vec<u8>)]) -> impl PartialEq + 
     )
 }
 
+/// Index and preimage of each record.
+type Records = Vec<(u64, Vec<u8>)>;
+
 /// Verifies a whole file; none unless everything holds.
-fn accepted(trust: &Trust, file: &[u8]) -> Option<(Report, Vec<(u64, Vec<u8>)>)> {
+fn accepted(trust: &Trust, file: &[u8]) -> Option<(Report, Records)> {
     let mut verifier = Verifier::new(trust.clone());
     let mut records = Vec::new();
     for line in file.strip_suffix(b"\n")?.split(|byte| *byte == b'\n') {
