@@ -272,7 +272,7 @@ fn the_command_says_how_it_stands() {
     fs::write(
         &settings.key_file,
         KeyFile::create(&directory.path().join("log"), LOG, SignatureType::Ed25519)
-            .and_then(|_| Ok(fs::read(directory.path().join("log")).unwrap()))
+            .map(|_| fs::read(directory.path().join("log")).unwrap())
             .unwrap(),
     )
     .unwrap();

@@ -187,8 +187,7 @@ async fn an_older_data_directory_that_is_put_back_is_found_and_nothing_is_signed
     let (origin, size, text) = outside
         .checkpoints()?
         .into_iter()
-        .filter(|(origin, ..)| origin.contains("/2-"))
-        .next_back()
+        .rfind(|(origin, ..)| origin.contains("/2-"))
         .context("a file of the second incarnation")?;
     let name = outside.0.join(format!(
         "{}-{size:020}.checkpoint",
