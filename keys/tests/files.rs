@@ -30,8 +30,9 @@ fn secret_of(path: &Path) -> String {
     text.lines()
         .next()
         .expect("the test's own files")
-        .rsplit('+')
-        .next()
+        // The base64 may have a plus of its own.
+        .splitn(5, '+')
+        .nth(4)
         .expect("the test's own files")
         .to_owned()
 }
@@ -166,7 +167,7 @@ fn a_file_that_is_not_one_of_keys_is_refused_without_repeating_it() {
     for (text, expected) in cases {
         let error = KeyFile::parse(&text).unwrap_err().to_string();
         assert!(error.contains(expected), "{text:?}: {error}");
-        let secret = private.rsplit('+').next().unwrap();
+        let secret = private.splitn(5, '+').nth(4).unwrap();
         assert!(!error.contains(&secret[..20]), "{error}");
     }
 

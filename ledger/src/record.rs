@@ -13,6 +13,30 @@
 
 use crate::hash::{Hash, leaf_hash};
 
+/// Domain, table and key column of BatchCortex's own tables whose rows are leaves (`docs/format.md` §1).
+pub const OWN_RELATIONS: [(&str, &str, &str); 8] = [
+    ("event", "batchcortex.events_log", "event_id"),
+    ("sample_segment", "batchcortex.sample_segment", "segment_id"),
+    ("retention_policy", "batchcortex.retention_policy", "policy_id"),
+    ("batch_retention", "batchcortex.batch_retention", "retention_id"),
+    ("legal_hold", "batchcortex.legal_hold", "hold_id"),
+    (
+        "legal_hold_release",
+        "batchcortex.legal_hold_release",
+        "release_id",
+    ),
+    (
+        "disposal_proposal",
+        "batchcortex.disposal_proposal",
+        "proposal_id",
+    ),
+    (
+        "partition_disposal",
+        "batchcortex.partition_disposal",
+        "disposal_id",
+    ),
+];
+
 /// What every preimage of this format begins with.
 pub const PREFIX: &[u8] = b"batchcortex/record/v1\n";
 

@@ -348,11 +348,23 @@ begin
      where p.partition = name and p.login_oid <> batchcortex.login_oid() and p.recorded_by <> pg_get_userbyid(batchcortex.login_oid()::oid)
        and p.recorded_at > clock_timestamp() - interval '30 days' order by p.recorded_at desc limit 1;
     if span.relation = 'events_log' then
-        -- verify() compares the protected tables with these events: they are told anew.
+        -- verify() compares protected tables, tracked tables and the structure of the schema with these events: they are told anew.
         for went in execute format('select e.event_id, e.record_id, e.after, e.recorded_at from %s e
                                      where e.org_id = ''00000000-0000-0000-0000-000000000000'' and e.action = ''table.protected'' order by e.recorded_at', partition) loop
             perform batchcortex.log_event('table.protected', 'table', went.record_id, after => went.after,
                 reason => format('carried over from event %s of %s', went.event_id, to_char(went.recorded_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')));
+        end loop;
+        for went in execute format('select e.record_id, e.after from %s e
+                                     where e.org_id = ''00000000-0000-0000-0000-000000000000'' and e.action = ''schema.structure''
+                                       and not exists (select from batchcortex.events_log l where l.org_id = e.org_id and l.action = e.action
+                                                          and (l.recorded_at, l.event_id) > (e.recorded_at, e.event_id))', partition) loop
+            perform batchcortex.log_event('schema.structure', 'schema_migration', went.record_id, after => went.after, reason => format('carried over from %s', name));
+        end loop;
+        -- Which tables are tracked, as the register says: dispose() is refused while verify() finds that it differs from what was told.
+        for went in select format('%I.%I', n.nspname, c.relname) as relation,
+                           json_build_object('org_column', t.org_column, 'require_reason', t.require_reason, 'left_out', t.left_out, 'masked', t.masked) as told
+                      from batchcortex.tracked_table t join pg_class c on c.oid = t.relation join pg_namespace n on n.oid = c.relnamespace loop
+            perform batchcortex.log_event('table.tracked', 'table', went.relation, after => went.told, reason => format('carried over from %s', name));
         end loop;
     end if;
     for went in

@@ -9,7 +9,8 @@ begin
                     coalesce((select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attname = 'org_id'), '') as org_column,
                     (select coalesce(json_agg(a.attname order by a.attnum), '[]')::text from pg_attribute a
                       where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-                        and a.attname ~ '(token|password|secret|code).*(sha256|hash)|secret|sealed') as masked
+                        -- Who was invited is personal data that can be erased (0013_redaction.sql): an erasure must not write it down.
+                        and (a.attname ~ '(token|password|secret|code).*(sha256|hash)|secret|sealed' or c.relname = 'invitation' and a.attname = 'username')) as masked
                from pg_class c
               where c.relnamespace = 'batchcortex'::regnamespace
                 and c.relname in ('organisation', 'user_account', 'membership', 'session', 'invitation', 'permission', 'role_permission', 'equipment', 'tag',

@@ -9,6 +9,7 @@ use batchcortex_ledger::global::{self, GLOBAL, Link, Origin};
 use batchcortex_ledger::hash::{Hash, leaf_hash};
 use batchcortex_ledger::merkle::CompactRange;
 use batchcortex_ledger::note::Verified;
+use batchcortex_ledger::record::OWN_RELATIONS;
 use batchcortex_ledger::tile;
 
 use super::Found;
@@ -134,13 +135,22 @@ impl Ledger {
         match table.strip_prefix("batchcortex.")? {
             "ledger_relation" => {
                 let keys = value::elements(row.get("key_columns")?)?;
+                let table = row.get("relation")?.to_owned();
+                // What BatchCortex's own tables are is not for the dump to say.
+                let own = OWN_RELATIONS.iter().find(|(_, own, _)| *own == table);
                 let relation = Relation {
                     id: row.number("relation_id")?,
-                    domain: row.get("domain")?.to_owned(),
-                    own: row.get("hashed")? == "t",
-                    key: keys.into_iter().next()??,
+                    domain: own.map_or_else(
+                        || row.get("domain").map(str::to_owned),
+                        |(domain, ..)| Some((*domain).to_owned()),
+                    )?,
+                    own: own.is_some(),
+                    key: own.map_or_else(
+                        || keys.into_iter().next().flatten(),
+                        |(.., key)| Some((*key).to_owned()),
+                    )?,
                 };
-                self.relations.insert(row.get("relation")?.to_owned(), relation);
+                self.relations.insert(table, relation);
             }
             "ledger_queue" => {
                 // Organisation 16, table 4, time 8, hash 32, key.
@@ -234,6 +244,20 @@ impl Ledger {
             if *org == GLOBAL {
                 global = hashes;
             } else {
+                let covered = log
+                    .checkpoints
+                    .iter()
+                    .map(|sealed| sealed.size)
+                    .max()
+                    .unwrap_or(0);
+                if covered != hashes.len() as u64 {
+                    let what = format!(
+                        "log {}: {} leaves, and its checkpoints cover {covered} of them",
+                        name(org),
+                        hashes.len()
+                    );
+                    print(&Found::new("not_signed", 0, what));
+                }
                 log.place(org, &hashes, &mut leaves, print);
             }
         }
@@ -281,12 +305,18 @@ impl Ledger {
             "{} leaves, of which {others} are checkpoints of organisations that the dump does not hold",
             leaves.len()
         )];
-        self.check_signatures(trust, print, &mut notes);
+        self.check_signatures(leaves.len() as u64, trust, print, &mut notes);
         self.check_old(leaves, trust, print, &mut notes);
         notes
     }
 
-    fn check_signatures(&self, trust: &Trust, print: &mut impl FnMut(&Found), notes: &mut Vec<String>) {
+    fn check_signatures(
+        &self,
+        leaves: u64,
+        trust: &Trust,
+        print: &mut impl FnMut(&Found),
+        notes: &mut Vec<String>,
+    ) {
         let Some(global) = self.logs.get(&GLOBAL) else {
             print(&Found::new(
                 "not_signed",
@@ -351,6 +381,17 @@ impl Ledger {
                     }
                 }
             }
+        }
+        // Signatures vouch for what they cover, and for nothing that comes after it.
+        let covered = signed.as_ref().map_or(0, |(size, ..)| *size);
+        if covered != leaves {
+            print(&Found::new(
+                "not_signed",
+                0,
+                format!(
+                    "the global log has {leaves} leaves, and signatures by given keys cover {covered} of them"
+                ),
+            ));
         }
         if let Some((size, sealed_at, keys)) = signed {
             notes.push(format!(

@@ -376,17 +376,15 @@ impl Verifier {
     }
 
     /// The organisation's log belongs to the global one: it bears its name, or that of an earlier
-    /// incarnation, under a name that a given key has.
+    /// incarnation, which has the same key name or is the one that the global log says it continues.
     fn same_log(&mut self, global: &GlobalCheckpoint) {
         let Some(organisation) = &self.origin else { return };
         let same = organisation.global() == global.origin;
-        let earlier = organisation.incarnation().number < global.origin.incarnation().number
-            && self
-                .trust
-                .log
-                .iter()
-                .any(|key| key.name() == organisation.log_name());
-        if !same && !earlier {
+        let continued = global.continues.as_ref().map(|(_, origin)| origin.as_str());
+        let named = organisation.log_name() == global.origin.log_name()
+            || continued == Some(organisation.global().to_string().as_str());
+        let earlier = organisation.incarnation().number < global.origin.incarnation().number;
+        if !(same || earlier && named) {
             let detail = format!("{organisation} is no log of {}", global.origin);
             self.found(FindingKind::WrongOrigin, detail);
         }

@@ -88,6 +88,13 @@ impl Lives {
             .is_some_and(|life| life.origin.log_name() != checkpoint_key::UNNAMED)
     }
 
+    /// Whether the log had a key in any life before that one.
+    pub fn was_named_before(&self, number: i32) -> bool {
+        self.0
+            .keys()
+            .any(|earlier| *earlier < number && self.is_named(*earlier))
+    }
+
     /// Leaf index in the global log and text of each one's beginning.
     pub fn links(&self) -> impl Iterator<Item = (i64, String)> {
         self.0.values().map(|(_, index, link)| (*index, link.to_string()))

@@ -1,7 +1,7 @@
 //! Inclusion and consistency proofs (RFC 6962 §2.1.1, §2.1.2), made from the stored tiles and checked without them.
 
 use batchcortex_ledger::hash::Hash;
-use batchcortex_ledger::merkle::{self, CompactRange};
+use batchcortex_ledger::merkle::{self, CompactRange, NodeSource};
 use batchcortex_ledger::tile::{self, TileSource, Tiles};
 use pgrx::datum::{Array, Uuid};
 use pgrx::pg_sys::panic::ErrorReportable;
@@ -11,6 +11,23 @@ use pgrx::prelude::*;
 pub fn stored_range(org_id: Uuid, size: u64) -> Option<CompactRange> {
     let source = StoredTiles::reaching(org_id, i64::try_from(size).ok()?)?;
     merkle::range_at(&Tiles::new(&source, size), size).ok()
+}
+
+/// Whether a full tile of level 0, given by its root, is the one at `index` of the first `tiles` tiles, whose compact range has the root `whole`.
+pub fn is_tile_of(org_id: Uuid, index: u64, tiles: u64, root: &Hash, whole: &Hash) -> bool {
+    let source = StoredTiles { org_id };
+    let stored = FullTiles(Tiles::new(&source, tiles * u64::from(tile::TILE_WIDTH)));
+    merkle::inclusion_proof(&stored, index, tiles)
+        .is_ok_and(|proof| merkle::verify_inclusion(index, tiles, root, &proof, whole).is_ok())
+}
+
+/// A tree whose leaves are the roots of full tiles.
+struct FullTiles<'a>(Tiles<'a, StoredTiles>);
+
+impl NodeSource for FullTiles<'_> {
+    fn node(&self, level: u8, index: u64) -> Option<Hash> {
+        self.0.node(level.checked_add(tile::TILE_HEIGHT)?, index)
+    }
 }
 
 /// The tiles of one organisation, as the caller may see them.

@@ -36,9 +36,16 @@ pub fn head(client: &mut SpiClient<'_>, org_id: [u8; 16]) -> Option<Head> {
 /// Appends leaves and writes the tiles that they change; the caller writes the head that this returns. Nothing is written unless
 /// the stored edge of the tree fits its head.
 pub fn extend(client: &mut SpiClient<'_>, org_id: [u8; 16], entries: &[Entry]) -> Result<Head, String> {
-    let size = head(client, org_id).map_or(0, |head| head.size);
+    let before = head(client, org_id);
+    let size = before.as_ref().map_or(0, |head| head.size);
     let org = Uuid::from_bytes(org_id);
     let edge = read_edge(client, org, size);
+    if let Some(before) = before {
+        let range = tile::compact_range(size as u64, &edge.hashes).map_err(|e| e.to_string())?;
+        if range.root() != before.root {
+            return Err("its last tiles do not give the root of its head".to_owned());
+        }
+    }
     let leaves: Vec<Hash> = entries.iter().map(|entry| entry.hash).collect();
     let grown = tile::append(size as u64, &edge.hashes, &leaves).map_err(|e| e.to_string())?;
     let kept = (size % i64::from(tile::TILE_WIDTH)) as usize;

@@ -57,7 +57,7 @@ async fn a_missing_sealer_and_leaves_that_wait_are_named() -> Result<()> {
     ensure!(found.is_empty(), "{found:?}");
     let late: i64 = database
         .query_one(
-            "select count(*) from json_array_elements(batchcortex.verify_report() -> 'late') l
+            "select count(*) from json_array_elements(batchcortex.verify_report() -> 'logs') log, json_array_elements(log -> 'late') l
               where (l ->> 'leaves')::integer > 0 and (l ->> 'longest_seconds')::integer >= 3",
             &[],
         )

@@ -48,3 +48,14 @@ alter table batchcortex.ledger_tile disable trigger all;
 update batchcortex.ledger_tile set hashes = set_byte(hashes, 40, get_byte(hashes, 40) # 1) where org_id = :'org' and level = 0 and tile_index = 3;
 select code from batchcortex.verify_since(:'org', :old_size, :'old_root') where code not in ('weakened_protection', 'wrong_leaf') group by 1 order by 1;
 rollback;
+\echo a tile of before that is made to cover a record of since
+begin;
+alter table batchcortex.ledger_tile disable trigger all;
+alter table batchcortex.events_log disable trigger all;
+insert into batchcortex.events_log select (jsonb_populate_record(e, jsonb_build_object('event_id', overlay(e.event_id::text placing 'ffffffffffff' from 25)))).* from batchcortex.events_log e where org_id = :'org' and record_id = '900';
+update batchcortex.events_log e set leaf_hash = sha256('\x00' || batchcortex.event_preimage(e)) where org_id = :'org' and event_id::text like '%ffffffffffff';
+update batchcortex.ledger_tile t
+   set hashes = overlay(t.hashes placing e.leaf_hash from 1), records = overlay(t.records placing uuid_send(e.event_id) from 5), recorded_to = e.recorded_at
+  from batchcortex.events_log e where e.org_id = :'org' and e.event_id::text like '%ffffffffffff' and t.org_id = :'org' and t.level = 0 and t.tile_index = 0;
+select code, case when code = 'wrong_tile' then record end as record from batchcortex.verify_since(:'org', :old_size, :'old_root') where code <> 'weakened_protection' order by 1;
+rollback;

@@ -2,13 +2,13 @@
 
 use super::log::Record;
 use crate::ledger::key::Key;
-use crate::ledger::proof::stored_range;
+use crate::ledger::proof::{is_tile_of, stored_range};
 use crate::ledger::records;
 use crate::ledger::scan::Scan;
 use crate::retention::leaves;
 use crate::row::with_varlena;
 use batchcortex_ledger::hash::Hash;
-use batchcortex_ledger::merkle::CompactRange;
+use batchcortex_ledger::merkle::{CompactRange, root_of};
 use batchcortex_ledger::tile::{self, TILE_WIDTH};
 use pgrx::datum::Uuid;
 use std::collections::HashMap;
@@ -24,6 +24,8 @@ pub struct Beginning {
     pub recorded_from: Option<i64>,
     /// Leaves that are left out of rows that are not.
     pub earlier: HashMap<Record, (u64, Hash)>,
+    /// Tiles that were left out and are not those of the range any more; none of their leaves is taken.
+    pub wrong_tiles: Vec<u64>,
 }
 
 impl Beginning {
@@ -72,7 +74,8 @@ impl Beginning {
             self.first_tile()
         );
         let mut scan = Scan::open(&query, &[*org_id.as_bytes()], 64);
-        let earlier = &mut self.earlier;
+        let (earlier, wrong_tiles) = (&mut self.earlier, &mut self.wrong_tiles);
+        let (tiles, whole) = (self.size / u64::from(TILE_WIDTH), self.range.root());
         while scan.next(|row| {
             let bytes = |i: usize| {
                 row.get(i)
@@ -80,8 +83,13 @@ impl Beginning {
                     .map(|datum| unsafe { with_varlena(datum, <[u8]>::to_vec) })
                     .unwrap_or_default()
             };
-            let first = row.get(0).map_or(0, |datum| datum.value() as u64) * u64::from(TILE_WIDTH);
+            let tile = row.get(0).map_or(0, |datum| datum.value() as u64);
+            let first = tile * u64::from(TILE_WIDTH);
             let (hashes, list) = (bytes(1), bytes(2));
+            let root = root_of(tile::hashes_of(&hashes).unwrap_or_default());
+            if !is_tile_of(org_id, tile, tiles, &root, &whole) {
+                return wrong_tiles.push(tile);
+            }
             let listed = records::parse(&list).unwrap_or_default();
             let leaves = (first..)
                 .zip(tile::hashes_of(&hashes).unwrap_or_default())

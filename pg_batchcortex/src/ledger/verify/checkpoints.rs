@@ -20,7 +20,8 @@ pub struct Stated {
     /// Tree size.
     pub size: i64,
     root: Vec<u8>,
-    sealed_at: i64,
+    /// Microseconds since 2000-01-01 UTC.
+    pub sealed_at: i64,
     incarnation: i32,
     /// Leaf of the global log.
     pub global_index: Option<i64>,
@@ -80,6 +81,8 @@ pub struct Tally {
 pub struct Checkpoints<'a> {
     org_id: [u8; 16],
     lives: &'a Lives,
+    /// Size from which on they are read.
+    after: u64,
     scan: Scan,
     read_ahead: VecDeque<Stated>,
     /// The last one that was compared.
@@ -99,6 +102,7 @@ impl<'a> Checkpoints<'a> {
         Checkpoints {
             org_id: *org_id.as_bytes(),
             lives,
+            after,
             scan: Scan::open(&query, &[*org_id.as_bytes()], 1000),
             read_ahead: VecDeque::new(),
             last: None,
@@ -184,6 +188,10 @@ impl<'a> Checkpoints<'a> {
                     "the checkpoint of a log with a key is not signed".to_owned(),
                 );
             }
+            None if self.lives.was_named_before(stated.incarnation) => find(
+                "bad_signature",
+                "the checkpoint is of a log without a key, which had one before".to_owned(),
+            ),
             None => self.tally.unsigned += 1,
         }
     }
@@ -227,7 +235,8 @@ impl<'a> Checkpoints<'a> {
             );
             check.find("bad_signature", RELATION, first.to_string(), detail);
         }
-        let mut covered = leaves == 0 || self.last.as_ref().is_some_and(|last| last.size as u64 == leaves);
+        let mut covered =
+            leaves == self.after || self.last.as_ref().is_some_and(|last| last.size as u64 == leaves);
         while let Some(stated) = self.next_up_to(u64::MAX) {
             covered = true;
             let detail = format!(

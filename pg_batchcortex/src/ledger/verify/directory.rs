@@ -45,6 +45,13 @@ pub fn check(findings: &mut Vec<Finding>) -> Option<Summary> {
     let names = match directory::list(&path) {
         Ok(names) => names,
         Err(fault) => {
+            findings.push(Finding {
+                log: "installation".to_owned(),
+                code: "weakened_protection",
+                relation: "server".to_owned(),
+                record: "batchcortex.checkpoint_directory".to_owned(),
+                detail: format!("the directory cannot be read: {fault}"),
+            });
             summary.problem = Some(fault.to_string());
             return Some(summary);
         }

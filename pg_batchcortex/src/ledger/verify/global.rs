@@ -26,12 +26,20 @@ pub fn first_of(org_id: Uuid, size: u64) -> u64 {
     first
 }
 
+/// What one leaf should be.
+struct Statement {
+    index: u64,
+    record: String,
+    leaf: Option<Hash>,
+    sealed_at: i64,
+}
+
 /// What the leaves should be, as far as the caller may read it, in the order of the leaves.
 pub struct Statements<'a> {
     lives: &'a Lives,
     links: BTreeMap<u64, Hash>,
     scan: Scan,
-    read_ahead: VecDeque<(u64, String, Option<Hash>)>,
+    read_ahead: VecDeque<Statement>,
     /// Whether every leaf must have its statement: superusers who ask for all logs read them all.
     complete: bool,
     unread: u64,
@@ -65,7 +73,7 @@ impl<'a> Statements<'a> {
         }
     }
 
-    fn next_up_to(&mut self, index: u64) -> Option<(u64, String, Option<Hash>)> {
+    fn next_up_to(&mut self, index: u64) -> Option<Statement> {
         if self.read_ahead.is_empty() {
             let (read_ahead, lives) = (&mut self.read_ahead, self.lives);
             self.scan.next(|row| {
@@ -79,23 +87,36 @@ impl<'a> Statements<'a> {
                 let leaf = stated
                     .checkpoint(org_id, lives)
                     .map(|checkpoint| leaf_hash(checkpoint.to_string().as_bytes()));
-                read_ahead.push_back((stated.global_index.unwrap_or(0) as u64, record, leaf));
+                read_ahead.push_back(Statement {
+                    index: stated.global_index.unwrap_or(0) as u64,
+                    record,
+                    leaf,
+                    sealed_at: stated.sealed_at,
+                });
             });
         }
-        if self.read_ahead.front()?.0 > index {
+        if self.read_ahead.front()?.index > index {
             return None;
         }
         self.read_ahead.pop_front()
     }
 
-    /// Compares leaf `index`.
-    pub fn leaf(&mut self, index: u64, leaf: &Hash, findings: &mut Vec<Finding>) {
+    /// Compares leaf `index`. `sealed_at`: when the checkpoint of the global log that first held it was made, which is when the statement was.
+    pub fn leaf(&mut self, index: u64, leaf: &Hash, sealed_at: Option<i64>, findings: &mut Vec<Finding>) {
         let mut found = false;
-        while let Some((at, record, expected)) = self.next_up_to(index) {
-            found = at == index;
-            if expected != Some(*leaf) || !found {
-                let detail = format!("the checkpoint is not leaf {at} of the global log");
-                findings.push(finding("wrong_leaf", RELATION, record, detail));
+        while let Some(statement) = self.next_up_to(index) {
+            found = statement.index == index;
+            if statement.leaf != Some(*leaf) || !found {
+                let detail = format!("the checkpoint is not leaf {} of the global log", statement.index);
+                findings.push(finding("wrong_leaf", RELATION, statement.record, detail));
+            } else if sealed_at != Some(statement.sealed_at) {
+                let detail = "the checkpoint of the global log that was made with it is gone".to_owned();
+                findings.push(finding(
+                    "inconsistent_checkpoint",
+                    RELATION,
+                    statement.record,
+                    detail,
+                ));
             }
         }
         match self.links.remove(&index) {
@@ -120,9 +141,12 @@ impl<'a> Statements<'a> {
 
     /// Statements without a leaf; returns how many leaves the caller may not read.
     pub fn rest(mut self, findings: &mut Vec<Finding>) -> u64 {
-        while let Some((at, record, _)) = self.next_up_to(u64::MAX) {
-            let detail = format!("it should be leaf {at} of the global log, which is not that large");
-            findings.push(finding("row_without_leaf", RELATION, record, detail));
+        while let Some(statement) = self.next_up_to(u64::MAX) {
+            let detail = format!(
+                "it should be leaf {} of the global log, which is not that large",
+                statement.index
+            );
+            findings.push(finding("row_without_leaf", RELATION, statement.record, detail));
         }
         for index in self.links.into_keys() {
             let detail = format!("it should be leaf {index} of the global log, which is not that large");

@@ -51,6 +51,9 @@ pub struct Summary {
     late: Vec<Late>,
 }
 
+/// How far a server's clock may be set back between a record and its sealing, in milliseconds.
+const CLOCK_SET_BACK: u64 = 60_000;
+
 /// Leaves that one checkpoint sealed late.
 #[derive(Serialize)]
 struct Late {
@@ -373,12 +376,14 @@ impl Check<'_> {
         self.feed(&listed, streams);
         for (hash, (relation, key)) in hashes.iter().zip(listed) {
             let leaf_index = range.size();
-            if let Some((size, sealed_at)) = checkpoints.of_leaf(leaf_index) {
-                self.note_late(key, size, sealed_at);
+            let sealing = checkpoints.of_leaf(leaf_index);
+            if let Some((size, sealed_at)) = sealing {
+                self.note_time(relation, key, size, sealed_at);
             }
             range.append(*hash);
             if let Some(statements) = &mut self.statements {
-                statements.leaf(leaf_index, hash, self.findings);
+                let sealed_at = sealing.map(|(_, sealed_at)| sealed_at);
+                statements.leaf(leaf_index, hash, sealed_at, self.findings);
             } else if self.unread.contains(&relation) {
                 self.leaves_unread += 1;
             } else {
@@ -402,10 +407,19 @@ impl Check<'_> {
         }
     }
 
-    /// Counts a leaf that was sealed long after its record was stored, as far as the key tells when that was.
-    fn note_late(&mut self, key: &[u8], tree_size: i64, sealed_at: i64) {
+    /// Counts a leaf that was sealed long after its record was stored, and names one that was sealed before, as far as the key tells when
+    /// that was.
+    fn note_time(&mut self, relation: u32, key: &[u8], tree_size: i64, sealed_at: i64) {
         let Some(time) = leaves::time_of(key) else { return };
-        let seconds = leaves::milliseconds(sealed_at).saturating_sub(time) / 1000;
+        let sealed = leaves::milliseconds(sealed_at);
+        if time > sealed + CLOCK_SET_BACK {
+            let detail = format!(
+                "the record's time is {} s after its sealing: it is forged",
+                (time - sealed) / 1000
+            );
+            self.find_record("wrong_time", (relation, Key::of(key)), detail);
+        }
+        let seconds = sealed.saturating_sub(time) / 1000;
         if seconds <= SEAL_OVERDUE.get() as u64 {
             return;
         }

@@ -128,7 +128,15 @@ fn run(org: Option<Uuid>, known: Option<&Known>) -> Verification {
 fn begin(org_id: Uuid, known: &Known, findings: &mut Vec<Finding>) -> Beginning {
     let stored = stored_range(org_id, known.size).map(|range| range.root());
     if stored == Some(known.root) {
-        return Beginning::at(org_id, known.size).unwrap_or_default();
+        let beginning = Beginning::at(org_id, known.size).unwrap_or_default();
+        findings.extend(beginning.wrong_tiles.iter().map(|tile| Finding {
+            log: org_id.to_string(),
+            code: "wrong_tile",
+            relation: "batchcortex.ledger_tile".to_owned(),
+            record: format!("0/{tile}"),
+            detail: "the tile is not the one that the known root was made from".to_owned(),
+        }));
+        return beginning;
     }
     findings.push(Finding {
         log: org_id.to_string(),

@@ -4,6 +4,7 @@ use super::Finding;
 use crate::identity::unscoped::unscoped;
 use crate::ledger::scan::Scan;
 use crate::row::with_varlena;
+use batchcortex_ledger::record::OWN_RELATIONS;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
@@ -27,30 +28,6 @@ pub struct Source {
     /// Whether the rows can be read: the caller may, and the columns are there.
     pub readable: bool,
 }
-
-/// Domain, table and key of the project's own sources.
-const OWN: [(&str, &str, &str); 8] = [
-    ("event", "batchcortex.events_log", "event_id"),
-    ("sample_segment", "batchcortex.sample_segment", "segment_id"),
-    ("retention_policy", "batchcortex.retention_policy", "policy_id"),
-    ("batch_retention", "batchcortex.batch_retention", "retention_id"),
-    ("legal_hold", "batchcortex.legal_hold", "hold_id"),
-    (
-        "legal_hold_release",
-        "batchcortex.legal_hold_release",
-        "release_id",
-    ),
-    (
-        "disposal_proposal",
-        "batchcortex.disposal_proposal",
-        "proposal_id",
-    ),
-    (
-        "partition_disposal",
-        "batchcortex.partition_disposal",
-        "disposal_id",
-    ),
-];
 
 const REGISTER: &str = "
     select r.relation_id, case when c.oid is null then r.domain else format('%I.%I', n.nspname, c.relname) end, r.domain, r.org_column::text,
@@ -106,7 +83,7 @@ pub fn read(findings: &mut Vec<Finding>) -> Vec<Source> {
             })
             .collect()
     });
-    for (domain, relation, key) in OWN {
+    for (domain, relation, key) in OWN_RELATIONS {
         match sources.iter_mut().find(|source| source.domain == domain) {
             None => find(relation, "the table is not registered: its rows have no leaves"),
             Some(source) => {
