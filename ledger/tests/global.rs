@@ -1,5 +1,5 @@
 //! The two levels of logs: origins, checkpoint texts and links, read and written.
-// control: A18
+//! control: A18
 
 use batchcortex_ledger::checkpoint::Checkpoint;
 use batchcortex_ledger::global::{
