@@ -133,3 +133,15 @@ create trigger other before insert on batchcortex.sample_segment for each row ex
 select relation, record, detail from batchcortex.verify(:'org') where code = 'weakened_protection' and record <> 'batchcortex.break_glass' and relation !~ '_\d{4}_\d{2}$';
 rollback;
 select * from batchcortex.verify(:'org') where record <> 'batchcortex.break_glass';
+\echo a disposal that is made up explains no gap, to verify() or in evidence
+begin;
+alter table batchcortex.events_log disable trigger all;
+alter table batchcortex.partition_disposal disable trigger all;
+delete from batchcortex.events_log where org_id = :'org' and record_id = '7';
+insert into batchcortex.partition_disposal (org_id, disposal_id, relation, relation_id, partition, recorded_from, recorded_to, row_count, leaves, leaves_sha256,
+                                            reason, proposed_by, proposed_login_oid, recorded_by, login_oid, leaf_hash)
+select :'org', gen_random_uuid(), 'events_log', relation_id, 'batchcortex.events_log_made_up', '2000-01-01', '2100-01-01', 1, 1, sha256('other'), 'made up', 'a', 1, 'b', 2, sha256('')
+  from batchcortex.ledger_relation where domain = 'event';
+select code from batchcortex.verify(:'org') where code in ('missing_row', 'wrong_disposal') group by 1 order by 1;
+select count(*) as missing from batchcortex.export_evidence(:'org') line where line like '{"missing"%';
+rollback;

@@ -5,10 +5,11 @@
 mod found; // the rows behind the leaves of a tile
 mod selection; // which leaves are wanted
 
+use super::key::Key;
 use super::proof::StoredTiles;
 use super::records;
+use super::verify::disposed::Disposed;
 use super::verify::sources::{self, Source};
-use crate::retention::leaves;
 use batchcortex_ledger::evidence::{Header, Line, Scope, leaf_line, subtrees};
 use batchcortex_ledger::global::GLOBAL;
 use batchcortex_ledger::hash::Hash;
@@ -85,8 +86,8 @@ struct Export {
 /// What is read once.
 struct Known {
     sources: Vec<Source>,
-    /// Disposals: table, and the milliseconds since 1970 from and before which its records were made.
-    disposed: Vec<(u32, u64, u64)>,
+    /// Disposals that hold, as verification takes them: one that does not agree with the log explains no record that is gone.
+    disposed: Disposed,
 }
 
 /// The lines after the walk.
@@ -239,27 +240,12 @@ impl Known {
     fn read(org: Uuid) -> Self {
         // What is wrong with the register is verify's to say; here it hides rows, which then stand as missing.
         let sources = sources::read(&mut Vec::new());
-        let query = "select relation_id, recorded_from, recorded_to from batchcortex.partition_disposal where org_id = $1 and relation_id is not null";
-        let disposed = Spi::connect(|client| {
-            let rows = client.select(query, None, &[org.into()]).unwrap_or_report();
-            rows.filter_map(|row| {
-                let time = |i| {
-                    let time = row.get::<TimestampWithTimeZone>(i).unwrap_or_report();
-                    time.map(|time| leaves::milliseconds(time.into_inner()))
-                };
-                Some((row.get::<i32>(1).unwrap_or_report()? as u32, time(2)?, time(3)?))
-            })
-            .collect()
-        });
+        let disposed = Spi::connect(|_| Disposed::read(org, &sources, &mut Vec::new()));
         Known { sources, disposed }
     }
 
     fn is_disposed(&self, relation: u32, key: &[u8]) -> bool {
-        leaves::time_of(key).is_some_and(|time| {
-            self.disposed
-                .iter()
-                .any(|(id, from, until)| *id == relation && (*from..*until).contains(&time))
-        })
+        self.disposed.covers(relation, &Key::of(key))
     }
 
     /// Kind and key of a record that is not there.
@@ -267,7 +253,7 @@ impl Known {
         let source = self.sources.iter().find(|source| source.id == relation);
         let kind = source.map_or_else(|| format!("relation {relation}"), |source| source.domain.clone());
         let kinds = source.map_or(&[][..], |source| &source.key_kinds);
-        format!("{kind} {}", super::key::Key::of(key).text(kinds))
+        format!("{kind} {}", Key::of(key).text(kinds))
     }
 }
 

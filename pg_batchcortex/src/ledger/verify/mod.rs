@@ -6,7 +6,7 @@ mod capture; // triggers of tracked tables as they should be
 mod checkpoints; // what checkpoints say, and who signed it
 mod cosignatures; // what witnesses have signed
 mod directory; // files of the checkpoint directory
-mod disposed; // leaves whose records were disposed of
+pub mod disposed; // leaves whose records were disposed of
 mod global; // the global log's leaves against the checkpoints that they are
 mod log; // one organisation's log
 pub mod protection; // triggers and row security as they should be
