@@ -70,6 +70,19 @@ impl Device {
         self.send_bytes(&serde_json::to_vec(message)?).await
     }
 
+    /// Sends one sample of a batch a message, from the first message of the device on.
+    ///
+    /// # Errors
+    /// With what the API refuses.
+    pub async fn send_samples(&self, batch: &str, tag: &str, values: &[Value]) -> Result<()> {
+        for (sequence, value) in (1..).zip(values) {
+            let ticks = now_ticks() - 1_000;
+            let message = self.message(sequence, Some(batch), tag, sequence, ticks, value.clone());
+            self.send(&message).await?.ok()?;
+        }
+        Ok(())
+    }
+
     /// Sends bytes, rightly signed.
     ///
     /// # Errors

@@ -5,7 +5,6 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use batchcortex_e2e::cluster::Cluster;
-use batchcortex_e2e::device::now_ticks;
 use batchcortex_e2e::program::Api;
 use batchcortex_e2e::root;
 use batchcortex_e2e::site::Site;
@@ -49,22 +48,9 @@ async fn a_dump_verifies_without_the_database_and_names_what_was_altered() -> Re
     site.batch("LOT-1").await?;
     site.tag("pH", "Double", "pH").await?;
     let device = site.device("edge", &api.url()).await?;
-    for sequence in 1..=3 {
-        let value = if sequence == 2 {
-            json!(null)
-        } else {
-            json!(-0.1 / sequence as f64)
-        };
-        let message = device.message(
-            sequence,
-            Some("LOT-1"),
-            "pH",
-            sequence,
-            now_ticks() - 1_000,
-            value,
-        );
-        device.send(&message).await?.ok()?;
-    }
+    device
+        .send_samples("LOT-1", "pH", &[json!(-0.1), json!(null), json!(-0.1 / 3.0)])
+        .await?;
     for number in 0..300 {
         let event = json!({"action": "app.note", "record_type": "note", "record_id": format!("n\t{number}\n\\"), "reason": "as planned, \u{e9}", "after": {"a": [1.50, "\\N"]}});
         site.operator.post("/v1/events", &event).await?.ok()?;

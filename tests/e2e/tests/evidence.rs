@@ -6,7 +6,6 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use batchcortex_e2e::cluster::Cluster;
-use batchcortex_e2e::device::now_ticks;
 use batchcortex_e2e::http::Caller;
 use batchcortex_e2e::line::findings;
 use batchcortex_e2e::program::Api;
@@ -80,18 +79,9 @@ async fn plant(cluster: &Cluster, api: &Api, name: &str, notes: usize) -> Result
     let batch = site.batch("LOT-1").await?;
     site.tag("pH", "Double", "pH").await?;
     let device = site.device("edge", &api.url()).await?;
-    for sequence in 1..=3 {
-        let value = json!(6.5 + sequence as f64 / 10.0);
-        let message = device.message(
-            sequence,
-            Some("LOT-1"),
-            "pH",
-            sequence,
-            now_ticks() - 1_000,
-            value,
-        );
-        device.send(&message).await?.ok()?;
-    }
+    device
+        .send_samples("LOT-1", "pH", &[json!(6.6), json!(6.7), json!(6.8)])
+        .await?;
     for number in 0..notes {
         let batch = (number % 2 == 0).then_some(batch);
         let event = json!({"action": "app.note", "record_type": "note", "record_id": number.to_string(), "reason": "as planned", "batch_id": batch});

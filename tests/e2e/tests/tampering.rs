@@ -4,7 +4,6 @@
 
 use anyhow::{Context, Result};
 use batchcortex_e2e::cluster::Cluster;
-use batchcortex_e2e::device::now_ticks;
 use batchcortex_e2e::line::findings;
 use batchcortex_e2e::program::Api;
 use batchcortex_e2e::site::Site;
@@ -77,18 +76,9 @@ async fn every_change_behind_the_triggers_is_named() -> Result<()> {
     site.batch("LOT-1").await?;
     site.tag("pH", "Double", "pH").await?;
     let device = site.device("edge", &api.url()).await?;
-    for sequence in 1..=3 {
-        let value = json!(6.5 + sequence as f64 / 10.0);
-        let message = device.message(
-            sequence,
-            Some("LOT-1"),
-            "pH",
-            sequence,
-            now_ticks() - 1_000,
-            value,
-        );
-        device.send(&message).await?.ok()?;
-    }
+    device
+        .send_samples("LOT-1", "pH", &[json!(6.6), json!(6.7), json!(6.8)])
+        .await?;
     for number in 0..600 {
         let event = json!({"action": "app.note", "record_type": "note", "record_id": number.to_string(), "reason": "as planned"});
         site.operator.post("/v1/events", &event).await?.ok()?;
