@@ -98,8 +98,8 @@ pub fn is_noted() -> bool {
 /// Records what the statement that has just run has altered.
 pub fn record_noted(source: &Source) {
     let statement = STATEMENT.get();
-    let mine = NOTED.with_borrow_mut(|noted| {
-        let (mine, others) = std::mem::take(noted)
+    let mut mine = NOTED.with_borrow_mut(|noted| {
+        let (mine, others): (Vec<_>, Vec<_>) = std::mem::take(noted)
             .into_iter()
             .partition(|(of, ..)| *of == statement);
         *noted = others;
@@ -108,6 +108,8 @@ pub fn record_noted(source: &Source) {
     if mine.is_empty() {
         return;
     }
+    // By name: a statement that alters several notes them in the order in which catalog indexes happen to hold them.
+    mine.sort_by(|(.., a), (.., b)| a.cmp(b));
     // What the statement has written must be seen.
     // SAFETY: between two statements of a transaction.
     unsafe { pg_sys::CommandCounterIncrement() };
