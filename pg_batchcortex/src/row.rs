@@ -113,25 +113,20 @@ impl<'a> Row<'a> {
     }
 
     fn encode_by_name(&self, domain: &str) -> RecordEncoder {
-        let mut columns: Vec<(&str, usize)> = (0..self.desc.len())
-            .filter(|&i| !self.nulls[i])
-            .filter_map(|i| {
-                let attribute = self.desc.get(i).filter(|a| !a.attisdropped)?;
-                Some((column_name(attribute), i))
-            })
+        let mut fields: Vec<Field<&str>> = fields(self.desc, None)
+            .filter(|field| !self.nulls[field.position])
             .collect();
-        columns.sort_unstable();
-        let mut encoder = RecordEncoder::new(domain);
-        for (name, i) in columns {
-            let kind = self.desc.get(i).map_or(pg_sys::InvalidOid, |a| a.atttypid);
-            // SAFETY: the datum is not null and of the column's type.
-            unsafe {
-                value(kind, self.values[i], |bytes| {
-                    encoder.field(name, bytes);
-                });
-            }
+        fields.sort_unstable_by_key(|field| field.name);
+        // SAFETY: the values are those of the descriptor's columns.
+        unsafe {
+            encode(
+                &self.values,
+                &self.nulls,
+                domain,
+                fields.into_iter(),
+                Vec::with_capacity(512),
+            )
         }
-        encoder
     }
 
     /// The bytes of a column as they stand in a preimage; none when null.
@@ -145,22 +140,89 @@ impl<'a> Row<'a> {
     }
 
     fn encode(&self, domain: &str, leaf_hash: Option<usize>, buffer: Vec<u8>) -> RecordEncoder {
-        let mut encoder = RecordEncoder::with_buffer(domain, buffer);
-        for i in 0..self.desc.len() {
-            if self.nulls[i] || Some(i) == leaf_hash {
-                continue;
-            }
-            if let Some(attribute) = self.desc.get(i).filter(|a| !a.attisdropped) {
-                // SAFETY: the datum is not null and of the column's type.
-                unsafe {
-                    value(attribute.atttypid, self.values[i], |bytes| {
-                        encoder.field(column_name(attribute), bytes);
-                    });
-                };
-            }
+        // SAFETY: as above.
+        unsafe {
+            encode(
+                &self.values,
+                &self.nulls,
+                domain,
+                fields(self.desc, leaf_hash),
+                buffer,
+            )
         }
-        encoder
     }
+}
+
+/// A column that becomes a field of the preimage.
+pub struct Field<N> {
+    /// Name of the column.
+    pub name: N,
+    /// Its type.
+    pub kind: pg_sys::Oid,
+    /// Where it stands in a row.
+    pub position: usize,
+}
+
+impl Field<&str> {
+    /// With a name of its own.
+    pub fn owned(self) -> Field<String> {
+        Field {
+            name: self.name.to_owned(),
+            kind: self.kind,
+            position: self.position,
+        }
+    }
+}
+
+impl Field<String> {
+    /// With the name lent.
+    pub fn borrowed(&self) -> Field<&str> {
+        Field {
+            name: &self.name,
+            kind: self.kind,
+            position: self.position,
+        }
+    }
+}
+
+/// The fields of a table's records in the order of its columns, `leaf_hash` (the position of that column) left out.
+pub fn fields<'a>(
+    desc: &'a PgTupleDesc<'_>,
+    leaf_hash: Option<usize>,
+) -> impl Iterator<Item = Field<&'a str>> {
+    (0..desc.len())
+        .filter(move |position| Some(*position) != leaf_hash)
+        .filter_map(|position| {
+            let attribute = desc.get(position).filter(|a| !a.attisdropped)?;
+            Some(Field {
+                name: column_name(attribute),
+                kind: attribute.atttypid,
+                position,
+            })
+        })
+}
+
+/// Encodes the fields of one row, whose values and null flags stand by position; NULL is left out.
+///
+/// # Safety
+/// Each datum is of the type of its field.
+pub unsafe fn encode<'a>(
+    values: &[pg_sys::Datum],
+    nulls: &[bool],
+    domain: &str,
+    fields: impl Iterator<Item = Field<&'a str>>,
+    buffer: Vec<u8>,
+) -> RecordEncoder {
+    let mut encoder = RecordEncoder::with_buffer(domain, buffer);
+    for field in fields.filter(|field| !nulls[field.position]) {
+        // SAFETY: the datum is not null and, as the caller promises, of the type.
+        unsafe {
+            value(field.kind, values[field.position], |bytes| {
+                encoder.field(field.name, bytes);
+            });
+        }
+    }
+    encoder
 }
 
 /// The descriptor as C functions take it.
@@ -207,11 +269,17 @@ unsafe fn value(kind: pg_sys::Oid, datum: pg_sys::Datum, sink: impl FnOnce(&[u8]
 
 /// The content of a varlena: detoasted and decompressed where needed, freed again.
 unsafe fn with_bytes(datum: pg_sys::Datum, body: impl FnOnce(&[u8])) {
+    use pgrx::varlena::{varatt_is_1b, varatt_is_1b_e, varatt_is_4b_u, varlena_to_byte_slice};
     // SAFETY: the caller promises a varlena.
     unsafe {
-        let packed = pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr());
-        body(pgrx::varlena::varlena_to_byte_slice(packed));
-        if !std::ptr::eq(packed, datum.cast_mut_ptr()) {
+        let stored: *mut pg_sys::varlena = datum.cast_mut_ptr();
+        // Most values stand as they are; every call of the server costs a jump buffer.
+        if varatt_is_4b_u(stored) || varatt_is_1b(stored) && !varatt_is_1b_e(stored) {
+            return body(varlena_to_byte_slice(stored));
+        }
+        let packed = pg_sys::pg_detoast_datum_packed(stored);
+        body(varlena_to_byte_slice(packed));
+        if !std::ptr::eq(packed, stored) {
             pg_sys::pfree(packed.cast());
         }
     }

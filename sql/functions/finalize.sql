@@ -27,7 +27,7 @@ $grants$;
 -- What a policy or a view calls, and what auditors are for.
 grant execute on function
     batchcortex.current_org_id(), batchcortex.current_user_id(), batchcortex.current_role_name(),
-    batchcortex.verify(uuid), batchcortex.verify_report(uuid), batchcortex.verify_since(uuid, bigint, bytea), batchcortex.event_preimage(record), batchcortex.segment_preimage(record), batchcortex.row_digest(record, text, text),
+    batchcortex.verify(uuid), batchcortex.verify_report(uuid), batchcortex.verify_since(uuid, bigint, bytea), batchcortex.event_preimage(record), batchcortex.segment_preimage(record),
     batchcortex.inclusion_proof(uuid, bigint, bigint), batchcortex.make_inclusion_proof(uuid, bigint, bigint),
     batchcortex.consistency_proof(uuid, bigint, bigint), batchcortex.make_consistency_proof(uuid, bigint, bigint),
     batchcortex.verify_inclusion(bigint, bigint, bytea, bytea[], bytea), batchcortex.verify_consistency(bigint, bigint, bytea, bytea, bytea[]),

@@ -424,9 +424,6 @@ comment on function batchcortex.refuse_change() is 'BEFORE UPDATE, DELETE or TRU
 create function batchcortex.refuse_writers() returns trigger language c as 'MODULE_PATHNAME', 'refuse_writers';
 comment on function batchcortex.refuse_writers() is 'BEFORE INSERT, UPDATE, DELETE or TRUNCATE trigger (statement): refuses everyone but the sealer with SQLSTATE BC001.';
 create function batchcortex.event_preimage(event record) returns bytea language c immutable strict parallel safe as 'MODULE_PATHNAME', 'event_preimage';
--- The cost is what makes the planner think of parallel workers for many rows, and not for few.
-create function batchcortex.row_digest(row_of record, domain text, key_column text) returns bytea language c immutable strict parallel safe cost 400 as 'MODULE_PATHNAME', 'row_digest';
-comment on function batchcortex.row_digest(record, text, text) is 'Behind batchcortex.verify: what a row of BatchCortex''s own tables hashes to now: 1 byte of flags (1 its leaf_hash says the same, 2 its id was made at its recorded_at), 32 bytes leaf hash, 16 bytes key.';
 comment on function batchcortex.event_preimage(record) is 'The record preimage of a row of batchcortex.events_log (docs/format.md): sha256(''\x00'' || event_preimage(e)) is its leaf hash.';
 create function batchcortex.segment_preimage(segment record) returns bytea language c immutable strict parallel safe as 'MODULE_PATHNAME', 'segment_preimage';
 comment on function batchcortex.segment_preimage(record) is 'The record preimage of a row of batchcortex.sample_segment (docs/format.md).';

@@ -1,7 +1,6 @@
 //! The ledger: rows become leaves in the writer's transaction, a worker seals them into each organisation's Merkle
 //! tree, and verification recomputes all of it.
 
-pub mod digest; // a row as verification needs it
 pub mod entry; // a leaf that waits, packed
 pub mod evidence; // records with everything that proves them, in one file
 pub mod foreign; // rows of tables that are not the project's

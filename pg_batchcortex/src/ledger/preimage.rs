@@ -1,8 +1,7 @@
 //! The preimage of a row as SQL functions, so that anyone can hash it with a tool of their own.
 
-use super::digest::Digest;
 use crate::error::{self, Refusal};
-use crate::row::{Row, bytes_datum, with_varlena};
+use crate::row::{Row, bytes_datum};
 use pgrx::{PgTupleDesc, pg_sys};
 
 /// `event_preimage(record) returns bytea`.
@@ -22,33 +21,6 @@ pub unsafe extern "C-unwind" fn segment_preimage(fcinfo: pg_sys::FunctionCallInf
 }
 
 crate::function_info!(pg_finfo_segment_preimage);
-
-/// `row_digest(record, domain text, key_column text) returns bytea`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn row_digest(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-    // SAFETY: declared strict with one composite and two text arguments.
-    unsafe {
-        error::raising(|| {
-            let arguments = (*fcinfo).args.as_slice(3);
-            let text = |i: usize| {
-                with_varlena(arguments[i].value, |bytes| {
-                    String::from_utf8_lossy(bytes).into_owned()
-                })
-            };
-            let (domain, key) = (text(1), text(2));
-            let digest = with_composite(fcinfo, |row| Digest::of(row, &domain, &key));
-            let digest = digest.ok_or_else(|| {
-                Refusal::new(
-                    error::MALFORMED,
-                    "the row has no columns key, recorded_at and leaf_hash".to_owned(),
-                )
-            })?;
-            Ok(bytes_datum(&digest.pack()))
-        })
-    }
-}
-
-crate::function_info!(pg_finfo_row_digest);
 
 unsafe fn of_composite(fcinfo: pg_sys::FunctionCallInfo, domain: &str) -> Result<pg_sys::Datum, Refusal> {
     // SAFETY: as the caller promises.

@@ -1,6 +1,6 @@
 //! Where a verification begins: at the first leaf, or at a size whose root is known from outside.
 
-use super::log::Record;
+use super::log::{Map, Record};
 use crate::ledger::key::Key;
 use crate::ledger::proof::{is_tile_of, stored_range};
 use crate::ledger::records;
@@ -11,7 +11,6 @@ use batchcortex_ledger::hash::Hash;
 use batchcortex_ledger::merkle::{CompactRange, root_of};
 use batchcortex_ledger::tile::{self, TILE_WIDTH};
 use pgrx::datum::Uuid;
-use std::collections::HashMap;
 
 /// The leaves that are left out, as far as the rest needs them.
 #[derive(Default)]
@@ -23,7 +22,7 @@ pub struct Beginning {
     /// Rows recorded before it, microseconds since 2000-01-01 UTC, are left out; none when none is.
     pub recorded_from: Option<i64>,
     /// Leaves that are left out of rows that are not.
-    pub earlier: HashMap<Record, (u64, Hash)>,
+    pub earlier: Map<Record, (u64, Hash)>,
     /// Tiles that were left out and are not those of the range any more; none of their leaves is taken.
     pub wrong_tiles: Vec<u64>,
 }

@@ -118,6 +118,14 @@ impl<'a> Checkpoints<'a> {
         (next.size as u64 > index).then_some((next.size, next.sealed_at))
     }
 
+    /// Whether one that comes next has fewer than `size` leaves.
+    pub fn any_below(&mut self, size: u64) -> bool {
+        self.read_more();
+        self.read_ahead
+            .front()
+            .is_some_and(|next| (next.size as u64) < size)
+    }
+
     fn read_more(&mut self) {
         if self.read_ahead.is_empty() {
             let read_ahead = &mut self.read_ahead;

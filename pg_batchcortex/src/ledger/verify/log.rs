@@ -5,7 +5,10 @@ use super::beginning::Beginning;
 use super::checkpoints::Checkpoints;
 use super::disposed::Disposed;
 use super::global::Statements;
-use super::rows::{Hashed, Rows, spans};
+use super::rows::Hashed;
+use super::rows::columns::Columns;
+use super::rows::own::Own;
+use super::rows::work::Work;
 use super::sources::Source;
 use crate::identity::unscoped::unscoped;
 use crate::ledger::entry::Entry;
@@ -18,7 +21,7 @@ use crate::row::{Row, with_varlena};
 use crate::settings::SEAL_OVERDUE;
 use batchcortex_ledger::global::GLOBAL;
 use batchcortex_ledger::hash::Hash;
-use batchcortex_ledger::merkle::CompactRange;
+use batchcortex_ledger::merkle::{self, CompactRange};
 use batchcortex_ledger::tile;
 use pgrx::datum::Uuid;
 use pgrx::pg_sys::panic::ErrorReportable;
@@ -71,17 +74,34 @@ impl Summary {
 
 pub(super) type Record = (u32, Key);
 
+/// Every row and every leaf passes through one: a hash function made for speed, seeded at random in each process.
+pub(super) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
+/// Rows of the project's own tables that may wait for their leaf before more are read: what workers have in their queues comes on top.
+const AHEAD: usize = 100_000;
+
 /// Rows that wait for their leaf, leaves that wait for their row: what is out of step while both stream by.
 #[derive(Default)]
 struct Pairing {
-    rows: HashMap<u32, HashMap<Key, Hash>>,
-    leaves: HashMap<Record, (u64, Hash)>,
+    rows: Map<u32, Map<Key, Hash>>,
+    leaves: Map<Record, (u64, Hash)>,
 }
 
 impl Pairing {
+    /// Rows of a table that wait.
+    fn waiting(&self, relation: u32) -> usize {
+        self.rows.get(&relation).map_or(0, Map::len)
+    }
+
     fn take_row(&mut self, (relation, key): &Record) -> Option<Hash> {
         self.rows.get_mut(relation)?.remove(key)
     }
+}
+
+/// The rows of one log, to come.
+struct Streams<'a> {
+    own: Own,
+    others: Vec<(u32, Columns<'a>)>,
 }
 
 /// Organisations whose log the caller may see, without the global log: those that exist, those that have a tree, those that have rows; or the one asked
@@ -171,11 +191,16 @@ pub fn check(
         late: Vec::new(),
     };
     let (organisation, tree_size, root, sealed_at, note) = check.head();
-    let bounds = spans::bounds(org_id, beginning.first_tile(), beginning.recorded_from);
-    let mut streams: HashMap<u32, Rows<'_>> = sources
-        .iter()
-        .filter_map(|s| Some((s.id, Rows::open(s, org_id, &bounds)?)))
-        .collect();
+    let mut rows = Streams {
+        own: Own::open(
+            Work::of(org_id, sources, beginning.first_tile(), beginning.recorded_from),
+            !sources.iter().any(|source| source.hashed && source.filtered),
+        ),
+        others: sources
+            .iter()
+            .filter_map(|s| Some((s.id, Columns::open(s, org_id)?)))
+            .collect(),
+    };
     check.pairing.leaves = beginning.earlier;
     check
         .pairing
@@ -200,13 +225,15 @@ pub fn check(
             tree_size,
             &mut range,
             &mut above,
-            &mut streams,
+            &mut rows,
             &mut checkpoints,
         )
     }) {}
     tiles.close();
-    for (id, mut rows) in streams {
-        while rows.next(|row| check.row(id, row)) {}
+    while rows.own.next(|relation, row| check.row(relation, row)) {}
+    rows.own.close();
+    for (relation, mut rows) in rows.others {
+        while rows.next(|row| check.row(relation, row)) {}
         rows.close();
     }
 
@@ -332,7 +359,7 @@ impl Check<'_> {
         tree_size: i64,
         range: &mut CompactRange,
         above: &mut Vec<Hash>,
-        streams: &mut HashMap<u32, Rows<'_>>,
+        rows: &mut Streams<'_>,
         checkpoints: &mut Checkpoints<'_>,
     ) {
         let full = u64::from(tile::TILE_WIDTH);
@@ -373,14 +400,16 @@ impl Check<'_> {
             );
             return;
         };
-        self.feed(&listed, streams);
-        for (hash, (relation, key)) in hashes.iter().zip(listed) {
-            let leaf_index = range.size();
+        self.feed(&listed, rows);
+        let begin = range.size();
+        let whole = hashes.len() as u64 == full;
+        // A tile in which no checkpoint ends joins the tree as one node.
+        let joins_whole = whole && begin.is_multiple_of(full) && !checkpoints.any_below(begin + full);
+        for (leaf_index, (hash, (relation, key))) in (begin..).zip(hashes.iter().zip(listed)) {
             let sealing = checkpoints.of_leaf(leaf_index);
             if let Some((size, sealed_at)) = sealing {
                 self.note_time(relation, key, size, sealed_at);
             }
-            range.append(*hash);
             if let Some(statements) = &mut self.statements {
                 let sealed_at = sealing.map(|(_, sealed_at)| sealed_at);
                 statements.leaf(leaf_index, hash, sealed_at, self.findings);
@@ -389,12 +418,17 @@ impl Check<'_> {
             } else {
                 self.leaf((relation, Key::of(key)), leaf_index, *hash);
             }
-            checkpoints.at(self, range);
+            if !joins_whole {
+                range.append(*hash);
+                checkpoints.at(self, range);
+            }
         }
-        if hashes.len() as u64 == full {
-            let mut tile = CompactRange::new();
-            hashes.iter().for_each(|hash| tile.append(*hash));
-            above.push(tile.root());
+        if whole {
+            let root = merkle::root_of(hashes);
+            above.push(root);
+            if joins_whole && range.append_subtree(tile::TILE_HEIGHT, root).is_ok() {
+                checkpoints.at(self, range);
+            }
         }
         if index as u64 * full + width > tree_size as u64 {
             let detail = format!("the tile has leaves beyond the tree's size of {tree_size}");
@@ -437,12 +471,21 @@ impl Check<'_> {
     }
 
     /// Reads about as many rows of each table as the tile has leaves of it, so that both sides stay in step.
-    fn feed(&mut self, listed: &[(u32, &[u8])], streams: &mut HashMap<u32, Rows<'_>>) {
-        for (id, rows) in streams.iter_mut() {
-            let leaves = listed.iter().filter(|(relation, _)| relation == id).count();
-            if self.pairing.rows.get(id).map_or(0, HashMap::len) < leaves {
+    fn feed(&mut self, listed: &[(u32, &[u8])], rows: &mut Streams<'_>) {
+        let leaves_of = |id: u32| listed.iter().filter(|(relation, _)| *relation == id).count();
+        for (id, rows) in &mut rows.others {
+            if self.pairing.waiting(*id) < leaves_of(*id) {
                 let _ = rows.next(|row| self.row(*id, row));
             }
+        }
+        let own = rows.own.relations();
+        for id in &own {
+            let leaves = leaves_of(*id);
+            // What is gone never comes: then no more than so many are read ahead.
+            while self.pairing.waiting(*id) < leaves
+                && own.iter().map(|id| self.pairing.waiting(*id)).sum::<usize>() < AHEAD
+                && rows.own.next(|relation, row| self.row(relation, row))
+            {}
         }
     }
 
@@ -562,9 +605,7 @@ impl Check<'_> {
             for (index, chunk) in (offset as i64..).zip(entries.chunks(full)) {
                 expected.insert((level, index), chunk.to_vec());
                 if chunk.len() == full {
-                    let mut tile = CompactRange::new();
-                    chunk.iter().for_each(|hash| tile.append(*hash));
-                    above.push(tile.root());
+                    above.push(merkle::root_of(chunk));
                 }
             }
             hashes = above;

@@ -16,7 +16,6 @@ pub mod sources; // which tables these are
 mod timestamps; // time stamps against the checkpoints that they are over
 pub mod tracked; // tracked tables as the log tells
 mod waiting; // leaves that wait too long
-mod whole_query; // queries that may run in parallel
 
 use crate::checkpoint_key;
 use crate::ledger::incarnation::Lives;

@@ -25,6 +25,10 @@ pub struct Source {
     pub key_kinds: Vec<pg_sys::Oid>,
     /// Whether the rows carry their leaf hash.
     pub hashed: bool,
+    /// Whether it is partitioned.
+    pub partitioned: bool,
+    /// Whether row security decides which of its rows the caller sees.
+    pub filtered: bool,
     /// Whether the rows can be read: the caller may, and the columns are there.
     pub readable: bool,
 }
@@ -36,6 +40,7 @@ const REGISTER: &str = "
                    left join pg_attribute a on a.attrelid = r.relation and a.attname = k.name and not a.attisdropped order by k.i)::oid[],
            c.oid is not null and has_table_privilege(c.oid, 'select')
              or r.hashed and pg_has_role('batchcortex_owner', 'usage'),
+           coalesce(c.relkind = 'p', false), coalesce(row_security_active(c.oid), true),
            c.oid is not null and not exists (
                select from unnest(r.key_columns || r.org_column || case when r.hashed then '{recorded_at,leaf_hash}'::name[] end) k (name)
                 where k.name is not null
@@ -68,8 +73,10 @@ pub fn read(findings: &mut Vec<Finding>) -> Vec<Source> {
                     hashed: row.get(6).unwrap_or_report()?,
                     key_kinds: row.get(7).unwrap_or_report()?,
                     readable: row.get(8).unwrap_or_report()?,
+                    partitioned: row.get(9).unwrap_or_report()?,
+                    filtered: row.get(10).unwrap_or_report()?,
                 };
-                Some((source, row.get::<bool>(9).unwrap_or_report()?))
+                Some((source, row.get::<bool>(11).unwrap_or_report()?))
             })
             .map(|(mut source, complete)| {
                 if !complete {

@@ -19,8 +19,11 @@ pub struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    /// Opens them; none when the table has nothing in this log.
+    /// Opens them; none when the table is the project's own, has nothing in this log or cannot be read.
     pub fn open(source: &'a Source, org_id: Uuid) -> Option<Self> {
+        if source.hashed || !source.readable {
+            return None;
+        }
         let mut query = format!("select * from {}", source.relation);
         let scan = match &source.org_column {
             None if *org_id.as_bytes() == INSTALLATION => Scan::open(&query, &[], BATCH),
