@@ -36,6 +36,8 @@ pub struct Summary {
     organisation: Option<String>,
     /// Rows of the source tables.
     pub rows: u64,
+    /// Parallel workers that hashed rows beside this process.
+    workers: usize,
     leaves: u64,
     /// Leaves whose rows the caller may not read.
     leaves_unread: u64,
@@ -85,6 +87,8 @@ const AHEAD: usize = 100_000;
 struct Pairing {
     rows: Map<u32, Map<Key, Hash>>,
     leaves: Map<Record, (u64, Hash)>,
+    /// Rows that were named for their leaf_hash column: that their leaf differs, too, says nothing more.
+    named: HashSet<Record>,
 }
 
 impl Pairing {
@@ -201,6 +205,7 @@ pub fn check(
             .filter_map(|s| Some((s.id, Columns::open(s, org_id)?)))
             .collect(),
     };
+    let workers = rows.own.workers();
     check.pairing.leaves = beginning.earlier;
     check
         .pairing
@@ -249,6 +254,7 @@ pub fn check(
         log: check.log.clone(),
         organisation,
         rows: check.rows,
+        workers,
         leaves,
         leaves_unread: check.leaves_unread,
         leaves_disposed: check.leaves_disposed,
@@ -498,6 +504,7 @@ impl Check<'_> {
                 record.clone(),
                 "the row does not hash to its leaf_hash column".to_owned(),
             );
+            self.pairing.named.insert(record.clone());
         }
         if !row.timely {
             self.find_record(
@@ -507,7 +514,7 @@ impl Check<'_> {
             );
         }
         match self.pairing.leaves.remove(&record) {
-            Some((index, leaf)) => self.compare(record, index, leaf, row.leaf, row.agrees),
+            Some((index, leaf)) => self.compare(record, index, leaf, row.leaf),
             None => {
                 if self
                     .pairing
@@ -531,7 +538,7 @@ impl Check<'_> {
         let disposed = self.disposed.covers(record.0, &record.1);
         match self.pairing.take_row(&record) {
             Some(_) if disposed => self.find_undisposed(record),
-            Some(row) => self.compare(record, index, leaf, row, true),
+            Some(row) => self.compare(record, index, leaf, row),
             None if disposed => self.leaves_disposed += 1,
             None => {
                 if let Some((first, _)) = self.pairing.leaves.insert(record.clone(), (index, leaf)) {
@@ -550,9 +557,8 @@ impl Check<'_> {
         self.find_record("wrong_disposal", record, detail);
     }
 
-    /// `reported`: false when the row has been named already for its leaf_hash column.
-    fn compare(&mut self, record: Record, index: u64, leaf: Hash, row: Hash, agrees: bool) {
-        if leaf != row && agrees {
+    fn compare(&mut self, record: Record, index: u64, leaf: Hash, row: Hash) {
+        if leaf != row && !self.pairing.named.contains(&record) {
             self.find_record(
                 "wrong_leaf",
                 record,

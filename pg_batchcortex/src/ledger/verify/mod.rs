@@ -218,7 +218,7 @@ pub fn verify_since(
     rows(run(Some(org), Some(&Known { size, root })))
 }
 
-/// The same check as one JSON document: per log the counts of rows, leaves and waiting leaves, tree size, root and checkpoints;
+/// The same check as one JSON document: per log the counts of rows, of the parallel workers that hashed them, of leaves and waiting leaves, tree size, root and checkpoints;
 /// findings by code; leaves that were sealed late (batchcortex.seal_overdue) by the checkpoint that first held them; seconds and rows a
 /// second.
 #[pg_extern(volatile, parallel_unsafe)]

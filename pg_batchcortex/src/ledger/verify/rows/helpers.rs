@@ -95,6 +95,11 @@ impl Helpers {
         }
     }
 
+    /// How many still send.
+    pub fn count(&self) -> usize {
+        self.queues.len()
+    }
+
     /// Takes the next task.
     pub fn claim(&self) -> u64 {
         // SAFETY: it lives as long as the context.

@@ -27,6 +27,11 @@ impl Own {
         }
     }
 
+    /// Parallel workers that were started.
+    pub fn workers(&self) -> usize {
+        self.helpers.as_ref().map_or(0, Helpers::count)
+    }
+
     /// The relations that rows come from.
     pub fn relations(&self) -> Vec<u32> {
         self.work.relations().collect()
