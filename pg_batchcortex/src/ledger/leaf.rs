@@ -9,7 +9,7 @@ use crate::event::month::month_of;
 use crate::row::{Row, bytes_datum, uuid_bytes, uuid_datum, with_varlena};
 use batchcortex_ledger::hash::Hash;
 use pgrx::{PgTupleDesc, pg_sys};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 
 /// Microseconds between 1970-01-01 and PostgreSQL's epoch, 2000-01-01.
@@ -330,9 +330,7 @@ pub fn time_of_record(given: Option<pg_sys::Datum>) -> i64 {
 /// UUID version 7 (RFC 9562 §5.7) of a time in microseconds since 2000-01-01 UTC: 48 bits of Unix milliseconds, the
 /// fraction of the millisecond in 12 bits (§6.2 method 3), 62 random bits.
 pub fn uuid_v7(microseconds: i64) -> [u8; 16] {
-    let mut random = [0u8; 8];
-    fill_random(&mut random);
-    uuid_of(microseconds, u64::from_be_bytes(random))
+    uuid_of(microseconds, draw())
 }
 
 /// UUIDs version 7 that sort in the order in which they were made, within one microsecond too (RFC 9562 §6.2 method 2: the random
@@ -340,8 +338,6 @@ pub fn uuid_v7(microseconds: i64) -> [u8; 16] {
 pub struct TimeOrdered {
     last: i64,
     random: u64,
-    pool: [u8; 512],
-    used: usize,
 }
 
 impl TimeOrdered {
@@ -350,14 +346,12 @@ impl TimeOrdered {
         TimeOrdered {
             last: i64::MIN,
             random: 0,
-            pool: [0; 512],
-            used: 512,
         }
     }
 
     /// The next one, at a time in microseconds since 2000-01-01 UTC.
     pub fn next(&mut self, microseconds: i64) -> [u8; 16] {
-        let fresh = self.draw();
+        let fresh = draw();
         if microseconds == self.last {
             self.random = self.random.wrapping_add(1 + (fresh >> 32));
         } else {
@@ -367,25 +361,23 @@ impl TimeOrdered {
         }
         uuid_of(microseconds, self.random)
     }
-
-    fn draw(&mut self) -> u64 {
-        if self.used == self.pool.len() {
-            // A single event takes no more than it needs.
-            let take = if self.last == i64::MIN { 8 } else { self.pool.len() };
-            self.used = self.pool.len() - take;
-            fill_random(&mut self.pool[self.used..]);
-        }
-        let bytes = self.pool[self.used..self.used + 8].try_into().unwrap_or_default();
-        self.used += 8;
-        u64::from_be_bytes(bytes)
-    }
 }
 
-fn fill_random(bytes: &mut [u8]) {
-    // SAFETY: as many writable bytes.
-    if !unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), bytes.len()) } {
-        pgrx::error!("the operating system gave no random bytes");
-    }
+/// Random bits of identifiers, which keep nothing secret: drawn from the operating system for many at once, since a call costs as much
+/// as hashing the record.
+fn draw() -> u64 {
+    thread_local!(static LEFT: RefCell<([u8; 512], usize)> = const { RefCell::new(([0; 512], 0)) });
+    LEFT.with_borrow_mut(|(pool, left)| {
+        if *left == 0 {
+            // SAFETY: as many writable bytes.
+            if !unsafe { pg_sys::pg_strong_random(pool.as_mut_ptr().cast(), pool.len()) } {
+                pgrx::error!("the operating system gave no random bytes");
+            }
+            *left = pool.len();
+        }
+        *left -= 8;
+        u64::from_be_bytes(pool[*left..*left + 8].try_into().unwrap_or_default())
+    })
 }
 
 fn uuid_of(microseconds: i64, random: u64) -> [u8; 16] {
