@@ -114,6 +114,30 @@ async fn files_changed_while_the_server_is_stopped_are_found() -> Result<()> {
     drop(database);
     works.cluster.stop()?;
 
+    // The same of the events, where indexes point past the end: the damage is named, and the records that went with it.
+    let length = std::fs::metadata(&events)?.len();
+    std::fs::File::options()
+        .write(true)
+        .open(&events)?
+        .set_len(length - BLOCK)?;
+    works.cluster.serve()?;
+    let database = works.cluster.superuser().await?;
+    let named = verify(&database).await?;
+    ensure!(
+        named.iter().any(|line| line.starts_with("unreadable "))
+            && named
+                .iter()
+                .any(|line| line.starts_with("missing_row batchcortex.events_log"))
+            && named.iter().all(|line| {
+                ["unreadable ", "missing_row ", "session_without_event "]
+                    .iter()
+                    .any(|code| line.starts_with(code))
+            }),
+        "{named:?}"
+    );
+    drop(database);
+    works.cluster.stop()?;
+
     // The older directory, whole, with records written meanwhile gone: an auditor has kept size and root of the tree.
     std::fs::remove_dir_all(&data)?;
     copy(&older, &data)?;

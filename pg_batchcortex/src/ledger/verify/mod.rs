@@ -15,6 +15,7 @@ mod sessions; // sessions against their events
 pub mod sources; // which tables these are
 mod timestamps; // time stamps against the checkpoints that they are over
 pub mod tracked; // tracked tables as the log tells
+mod unreadable; // pages that PostgreSQL cannot read
 mod waiting; // leaves that wait too long
 
 use crate::checkpoint_key;
@@ -72,18 +73,25 @@ struct Known {
 
 fn run(org: Option<Uuid>, known: Option<&Known>) -> Verification {
     let started = Instant::now();
+    // SAFETY: one SPI connection for all cursors; closed below, or by the abort of the transaction.
+    unsafe { pg_sys::SPI_connect() };
+    let mut done = unreadable::or_without_indexes(|| check(org, known));
+    // SAFETY: as above.
+    unsafe { pg_sys::SPI_finish() };
+    done.seconds = started.elapsed().as_secs_f64();
+    done
+}
+
+fn check(org: Option<Uuid>, known: Option<&Known>) -> Verification {
     let mut findings = protection::check();
     findings.extend(sessions::check(org));
     findings.extend(capture::check());
-    let mut logs = Vec::new();
-    // SAFETY: one SPI connection for all cursors; closed below, or by the abort of the transaction.
-    unsafe { pg_sys::SPI_connect() };
     let sources = sources::read(&mut findings);
     sources::compare_with_log(&mut findings);
     findings.extend(tracked::check());
     findings.extend(waiting::check(org));
     let lives = Lives::read();
-    let mut first_statement = 0;
+    let (mut logs, mut first_statement) = (Vec::new(), 0);
     for org_id in log::all(org, &sources) {
         let beginning = known.map_or_else(Beginning::default, |known| begin(org_id, known, &mut findings));
         if beginning.size > 0 {
@@ -112,14 +120,12 @@ fn run(org: Option<Uuid>, known: Option<&Known>) -> Verification {
     ));
     let timestamps = timestamps::check(&mut findings);
     let directory = directory::check(&mut findings);
-    // SAFETY: as above.
-    unsafe { pg_sys::SPI_finish() };
     Verification {
         findings,
         logs,
         directory,
         timestamps,
-        seconds: started.elapsed().as_secs_f64(),
+        seconds: 0.0,
     }
 }
 
@@ -161,7 +167,7 @@ fn begin(org_id: Uuid, known: &Known, findings: &mut Vec<Finding>) -> Beginning 
 /// Checks the logs that the caller may see, or one of them, in one snapshot. One row a finding, none when all is intact.
 /// code: wrong_leaf, missing_row, row_without_leaf, wrong_time, wrong_tile, wrong_root, inconsistent_checkpoint, bad_signature, wrong_cosignature,
 /// weakened_protection, wrong_disposal, session_without_event, changed_session, sealing_overdue, wrong_timestamp, rolled_back,
-/// bad_checkpoint_file.
+/// bad_checkpoint_file, unreadable.
 #[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
