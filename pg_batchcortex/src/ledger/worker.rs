@@ -346,20 +346,28 @@ fn start(database: u32) {
         }
         Ok(Err(_)) => {}
         Err(_) => {
-            warning!("pg_batchcortex: no background worker is free for a sealer; raise max_worker_processes")
+            warning!("pg_batchcortex: no background worker is free for a sealer; raise max_worker_processes");
+            let mut board = BOARD.exclusive();
+            if let Some(slot) = board.slots.iter_mut().find(|s| s.database == database) {
+                put_off(slot);
+            }
         }
     }
 }
 
-/// A sealer that failed or was killed could not say so. The more often it fails, the longer it waits, up to a minute.
+/// The more often a sealer fails to start or to go on, the longer it waits, up to a minute.
+fn put_off(slot: &mut Slot) {
+    slot.not_before = clock() + 1_000_000 * (1_i64 << slot.failures.min(6)).min(60);
+    slot.failures = slot.failures.saturating_add(1);
+}
+
+/// A sealer that failed or was killed could not say so.
 fn forget_dead() {
-    let now = clock();
     for slot in BOARD.exclusive().slots.iter_mut().filter(|s| s.sealer != 0) {
         // SAFETY: signal 0 only asks whether the process exists.
         if unsafe { kill(slot.sealer, 0) } != 0 {
             slot.sealer = 0;
-            slot.not_before = now + 1_000_000 * (1_i64 << slot.failures.min(6)).min(60);
-            slot.failures = slot.failures.saturating_add(1);
+            put_off(slot);
         }
     }
 }

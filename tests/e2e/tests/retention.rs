@@ -139,19 +139,51 @@ async fn records_go_when_their_time_has_come_and_the_log_stays_whole() -> Result
     write_the_past(&past, other, batch, false).await?;
     past.query_one("select batchcortex.seal()", &[]).await?;
     let before = head(&past, org).await?;
+    // Records that nobody seals in their time: the sealer waits for a lock, and has no place after the next start.
+    let locks = cluster.superuser().await?;
+    locks
+        .batch_execute("begin; lock table batchcortex.ledger_tree in share mode")
+        .await?;
+    past.execute(
+        "select batchcortex.log_event('app.note', 'note', 'waits', org_id => $1)",
+        &[&other],
+    )
+    .await?;
+    past.batch_execute("alter system set max_worker_processes = 2")
+        .await?;
     drop(past);
     cluster.stop()?;
-    cluster.resume()?;
+    cluster.serve()?;
 
     let first = cluster.superuser().await?;
     first.batch_execute("select batchcortex.make_partitions(); create role second superuser login; create role plain login").await?;
+    let events = partition(&first, "batchcortex.events_log").await?;
+    first
+        .query_one(
+            &format!("select batchcortex.propose_disposal('{events}', 'six years are over')"),
+            &[],
+        )
+        .await?;
+    is_refused(
+        &cluster.login("second").await?,
+        &format!("select batchcortex.dispose('{events}')"),
+        "seal first",
+    )
+    .await?;
+    first
+        .batch_execute("alter system reset max_worker_processes")
+        .await?;
+    drop((first, locks));
+    cluster.stop()?;
+    cluster.resume()?;
+    let first = cluster.superuser().await?;
+    first.query_one("select batchcortex.seal()", &[]).await?;
     assert_eq!(
         findings(&cluster).await?,
         Vec::<String>::new(),
         "today, before anything goes"
     );
     let second = cluster.login("second").await?;
-    let events = partition(&first, "batchcortex.events_log").await?;
     let samples = partition(&first, "batchcortex.sample_segment").await?;
     let attempts = partition(&first, "batchcortex.login_attempt").await?;
     let year: i32 = first
@@ -192,7 +224,7 @@ async fn records_go_when_their_time_has_come_and_the_log_stays_whole() -> Result
         ),
         (
             format!("select batchcortex.dispose('{events}')"),
-            "nobody has proposed",
+            "a disposal takes two people",
         ),
         (format!("drop table {events}"), "BC001"),
         (
