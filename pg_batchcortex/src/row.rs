@@ -1,5 +1,6 @@
 //! Rows as record preimages: from PostgreSQL's tuples to the bytes that docs/format.md specifies.
 
+use crate::assign;
 use batchcortex_ledger::hash::Hash;
 use batchcortex_ledger::record::RecordEncoder;
 use pgrx::{PgTupleDesc, pg_sys};
@@ -386,40 +387,29 @@ unsafe fn has_send(kind: pg_sys::Oid) -> bool {
     }
 }
 
+/// Settings that the text of a value follows, as a preimage has it.
+const OF_TEXT: [(&CStr, &CStr); 7] = [
+    (c"datestyle", c"ISO, YMD"),
+    (c"intervalstyle", c"postgres"),
+    (c"timezone", c"UTC"),
+    (c"extra_float_digits", c"1"),
+    (c"bytea_output", c"hex"),
+    (c"lc_monetary", c"C"),
+    // Names of objects outside of it come with their schema.
+    (c"search_path", c"pg_catalog, pg_temp"),
+];
+
 /// The text of a value (its type's output function) as it is under settings that no session can change.
 unsafe fn text_form(kind: pg_sys::Oid, datum: pg_sys::Datum, sink: impl FnOnce(&[u8])) {
-    // SAFETY: the datum is of this type; the settings go back to what they were, by an error too.
-    unsafe {
-        let level = pg_sys::NewGUCNestLevel();
-        for (name, setting) in [
-            (c"datestyle", c"ISO, YMD"),
-            (c"intervalstyle", c"postgres"),
-            (c"timezone", c"UTC"),
-            (c"extra_float_digits", c"1"),
-            (c"bytea_output", c"hex"),
-            (c"lc_monetary", c"C"),
-            // Names of objects outside of it come with their schema.
-            (c"search_path", c"pg_catalog, pg_temp"),
-        ] {
-            pg_sys::set_config_option(
-                name.as_ptr(),
-                setting.as_ptr(),
-                pg_sys::GucContext::PGC_USERSET,
-                pg_sys::GucSource::PGC_S_SESSION,
-                pg_sys::GucAction::GUC_ACTION_SAVE,
-                true,
-                0,
-                false,
-            );
-        }
+    // SAFETY: the datum is of this type.
+    assign::during(&OF_TEXT, || unsafe {
         let mut function = pg_sys::InvalidOid;
         let mut varlena = false;
         pg_sys::getTypeOutputInfo(kind, &raw mut function, &raw mut varlena);
         let text = pg_sys::OidOutputFunctionCall(function, datum);
         sink(CStr::from_ptr(text).to_bytes());
         pg_sys::pfree(text.cast());
-        pg_sys::AtEOXact_GUC(true, level);
-    }
+    });
 }
 
 /// A datum of a type from the bytes that stand for it in a preimage, in the current memory context. Raises when they are no value of it.

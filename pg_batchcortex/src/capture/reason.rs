@@ -3,6 +3,7 @@
 //! It lives in a setting, because settings follow transactions and savepoints. Only `set_reason` can write it: a reason in a
 //! configuration file, of a role or of a whole session would stand beside changes that nobody gave it for.
 
+use crate::assign;
 use crate::error::{self, Refusal};
 use crate::row::with_varlena;
 use crate::settings::REASON;
@@ -57,19 +58,7 @@ fn set(reason: &str) {
     // Text of PostgreSQL holds no NUL.
     let value = CString::new(reason).unwrap_or_default();
     let _writing = Writing::begin();
-    // SAFETY: both strings are NUL-terminated and copied by the callee.
-    unsafe {
-        pg_sys::set_config_option(
-            c"batchcortex.reason".as_ptr(),
-            value.as_ptr(),
-            pg_sys::GucContext::PGC_SUSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_LOCAL,
-            true,
-            pgrx::PgLogLevel::ERROR as i32,
-            false,
-        );
-    }
+    assign::for_transaction(c"batchcortex.reason", &value);
 }
 
 /// While it lives the check hook lets a reason through; an error ends it too.

@@ -1,5 +1,6 @@
 //! Text forms must not follow the session's settings: who changes a row could otherwise choose how it is recorded.
 
+use crate::assign;
 use pgrx::pg_sys;
 use std::cell::Cell;
 
@@ -61,8 +62,8 @@ impl Fixed {
             };
             if follows == Follows::Anything {
                 fixed.level = Some(pg_sys::NewGUCNestLevel());
-                set(c"search_path", c"pg_catalog");
-                set(c"lc_monetary", c"C");
+                assign::for_level(c"search_path", c"pg_catalog");
+                assign::for_level(c"lc_monetary", c"C");
             }
             pg_sys::DateStyle = pg_sys::USE_ISO_DATES as i32;
             pg_sys::IntervalStyle = pg_sys::INTSTYLE_ISO_8601 as i32;
@@ -90,22 +91,6 @@ impl Drop for Fixed {
                 pg_sys::AtEOXact_GUC(true, level);
             }
         }
-    }
-}
-
-unsafe fn set(name: &std::ffi::CStr, value: &std::ffi::CStr) {
-    // SAFETY: NUL-terminated literals; GUC_ACTION_SAVE restores at the end of the level.
-    unsafe {
-        pg_sys::set_config_option(
-            name.as_ptr(),
-            value.as_ptr(),
-            pg_sys::GucContext::PGC_SUSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_SAVE,
-            true,
-            pgrx::PgLogLevel::ERROR as i32,
-            false,
-        );
     }
 }
 

@@ -3,6 +3,7 @@
 //! It lives in one setting, `batchcortex.identity`, because settings follow transactions and savepoints exactly and
 //! reach parallel workers. Its check hook refuses every writer but this module, superusers included.
 
+use crate::assign;
 use crate::settings::IDENTITY;
 use pgrx::datum::Uuid;
 use pgrx::pg_sys::panic::ErrorReportable;
@@ -222,19 +223,7 @@ pub fn system(org_id: [u8; 16], name: &str, client_ip: &str, user_agent: &str, r
 fn set(packed: &str) {
     let value = CString::new(packed).unwrap_or_default();
     let _writing = Writing::begin();
-    // SAFETY: both strings are NUL-terminated and copied by the callee.
-    unsafe {
-        pg_sys::set_config_option(
-            NAME.as_ptr(),
-            value.as_ptr(),
-            pg_sys::GucContext::PGC_SUSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_LOCAL,
-            true,
-            pgrx::PgLogLevel::ERROR as i32,
-            false,
-        );
-    }
+    assign::for_transaction(NAME, &value);
 }
 
 /// While it lives the check hook lets the identity through; an error ends it too.

@@ -6,6 +6,7 @@ use super::binding::{self, Identity, acting_as};
 use super::password;
 use super::second_factor::{self, Factor};
 use super::unscoped::unscoped;
+use crate::assign;
 use crate::settings::{BURST_FAILURES, LOCKOUT_FAILURES, LOCKOUT_TIME};
 use pgrx::datum::Uuid;
 use pgrx::pg_sys::panic::ErrorReportable;
@@ -126,16 +127,7 @@ fn end_when_idle() {
             return;
         }
         let milliseconds = CString::new(IDLE.to_string()).unwrap_or_default();
-        pg_sys::set_config_option(
-            c"idle_in_transaction_session_timeout".as_ptr(),
-            milliseconds.as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_LOCAL,
-            true,
-            pgrx::PgLogLevel::ERROR as i32,
-            false,
-        );
+        assign::for_transaction(c"idle_in_transaction_session_timeout", &milliseconds);
     }
 }
 
