@@ -14,7 +14,7 @@ pub const UNNAMED: &str = "batchcortex";
 static VERIFIERS: OnceLock<Vec<VerifierKey>> = OnceLock::new();
 
 thread_local! {
-    static SIGNER: std::cell::OnceCell<Option<Signer>> = const { std::cell::OnceCell::new() };
+    static SIGNER: std::cell::OnceCell<Signer> = const { std::cell::OnceCell::new() };
 }
 
 /// At server start: reads the public keys, and stops the server if others could read the file, or if it is no key file.
@@ -63,28 +63,27 @@ pub fn log_name() -> &'static str {
     verifiers().first().map_or(UNNAMED, VerifierKey::name)
 }
 
-/// Calls `body` with the secret key; with none when the server has no key, or another one than when it started.
-pub fn with_signer<R>(body: impl FnOnce(Option<&Signer>) -> R) -> R {
-    SIGNER.with(|signer| body(signer.get_or_init(read_signer).as_ref()))
+/// Calls `body` with the secret key; with none when the server has no key.
+///
+/// # Errors
+/// Says why a server that has a key cannot sign now: it seals nothing then, for what is unsigned in a signed log looks forged for good.
+pub fn with_signer<R>(body: impl FnOnce(Option<&Signer>) -> R) -> Result<R, String> {
+    SIGNER.with(|signer| {
+        if signer.get().is_none()
+            && let Some(newest) = verifiers().first()
+        {
+            let _ = signer.set(read_signer(newest)?);
+        }
+        Ok(body(signer.get()))
+    })
 }
 
-fn read_signer() -> Option<Signer> {
-    let newest = verifiers().first()?;
-    let file = match KeyFile::read(&path()?) {
-        Ok(file) => file,
-        Err(fault) => {
-            warning!("pg_batchcortex: checkpoints are not signed: {fault}");
-            return None;
-        }
-    };
-    let signer = file.signer();
-    if signer.as_ref().map(Signer::verifier) != Some(newest) {
-        warning!(
-            "pg_batchcortex: checkpoints are not signed: the checkpoint key file was changed since the server started; restart it"
-        );
-        return None;
-    }
-    signer
+fn read_signer(newest: &VerifierKey) -> Result<Signer, String> {
+    let path = path().ok_or("batchcortex.checkpoint_key_file names no file any more")?;
+    let file = KeyFile::read(&path).map_err(|fault| fault.to_string())?;
+    file.signer()
+        .filter(|signer| signer.verifier() == newest)
+        .ok_or_else(|| "the checkpoint key file was changed since the server started: restart it".to_owned())
 }
 
 fn path() -> Option<PathBuf> {

@@ -43,7 +43,7 @@ pub fn health() -> TableIterator<
     let sealing = match &sealer {
         Some(sealer) if sealer.damaged > 0 => {
             format!(
-                "the trees of {} logs are damaged, run batchcortex.verify",
+                "{} logs cannot go on and their leaves wait: run batchcortex.verify, the server's log says why",
                 sealer.damaged
             )
         }

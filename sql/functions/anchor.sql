@@ -70,3 +70,28 @@ as $$
 $$;
 comment on function batchcortex.timestamps(bigint) is
 'The time stamps over the global log''s checkpoint of a size, earliest first: the authority''s time, its policy and serial number, when it came, and the response as it came (RFC 3161 TimeStampResp, DER). No row when there is none.';
+
+create function batchcortex.new_incarnation(reason text) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    ending text;
+begin
+    perform batchcortex.require_reason(reason);
+    select i.origin into ending from batchcortex.ledger_incarnation i order by i.incarnation desc limit 1;
+    if not found then
+        raise exception 'nothing has been sealed yet' using errcode = 'BC404', hint = 'The first incarnation begins with the first sealing.';
+    end if;
+    insert into batchcortex.ledger_incarnation_request (origin, reason) values (ending, new_incarnation.reason) on conflict do nothing;
+    if not found then
+        raise exception 'that % ends has been asked for already', ending using errcode = 'BC409', hint = 'The sealer begins the next incarnation with the next leaf that it seals.';
+    end if;
+    -- The event is a leaf: it is what the next incarnation begins with.
+    perform batchcortex.log_event('ledger.incarnation_requested', 'ledger', ending, reason => reason,
+        org_id => '00000000-0000-0000-0000-000000000000');
+    return ending;
+end
+$$;
+comment on function batchcortex.new_incarnation(text) is
+'For the DBA: from the next sealing on the log goes on under another origin, which links to the one before; returns the origin that ends. To be called after a restore or a change of the data that the server could not notice by itself, before others are shown what it signs. Recorded as ledger.incarnation_requested. Errors: BC404 nothing sealed yet, BC409 asked for already, BC422 no reason.';

@@ -16,7 +16,7 @@ begin
                                'open_to_auditors', 'grant_auditor', 'revoke_auditor', 'track', 'untrack', 'begin_tracking', 'end_tracking', 'drop_unregistered_capture',
                                'set_retention', 'retention_periods', 'place_legal_hold', 'release_legal_hold', 'partition_span', 'disposable_from', 'disposal_obstacles',
                                'list_disposable', 'partition_totals', 'leaves_between', 'disposal_refusal', 'propose_disposal', 'record_disposal', 'dispose',
-                               'make_soft_deletable', 'keep_rows', 'soft_delete', 'add_witness', 'retire_witness',
+                               'make_soft_deletable', 'keep_rows', 'soft_delete', 'add_witness', 'retire_witness', 'new_incarnation',
                                'set_user_state', 'deactivate_user', 'reactivate_user', 'reset_second_factor') then
             execute format('grant execute on routine %s to batchcortex_owner', f.signature);
         end if;

@@ -17,14 +17,14 @@ begin
             using errcode = 'BC503', hint = 'pg_batchcortex must be in shared_preload_libraries and max_worker_processes leave room; the server''s log says more.';
     end if;
     if batchcortex.damaged_logs() > 0 then
-        raise warning 'the trees of % logs are damaged: their leaves wait', batchcortex.damaged_logs()
-            using errcode = 'BC002', hint = 'batchcortex.verify() names what is wrong.';
+        raise warning '% logs cannot go on: their leaves wait', batchcortex.damaged_logs()
+            using errcode = 'BC002', hint = 'batchcortex.verify() names what is wrong, and the server''s log says why.';
     end if;
     return sealed;
 end
 $$;
 comment on function batchcortex.seal() is
-'Seals every leaf that was committed before the call and returns how many were sealed; the background worker does it, in a transaction of its own, so that no transaction can take a sealing back. Errors: BC503 no sealer; a warning BC002 tells of logs whose tree is damaged and cannot grow.';
+'Seals every leaf that was committed before the call and returns how many were sealed; the background worker does it, in a transaction of its own, so that no transaction can take a sealing back. Errors: BC503 no sealer; a warning BC002 tells of logs that cannot go on, because what is stored is damaged or not what was signed last.';
 
 create function batchcortex.inclusion_proof(org uuid, leaf_index bigint, tree_size bigint) returns bytea[]
 language plpgsql stable
@@ -193,6 +193,6 @@ comment on function batchcortex.verify_since(uuid, bigint, bytea) is
 'As batchcortex.verify, of what an organisation''s log has grown by since a tree size whose root (32 bytes) is known from an earlier verification or from a checkpoint kept outside; that the log still begins with it is checked. Rows of protected tables are read whole. Errors: 22023 no size or no root.';
 comment on function batchcortex.verify_report(uuid) is
 'The same check as one JSON document: whether intact, findings by code, per log its counts of rows, leaves, waiting leaves and checkpoints, tree size and root (hex), the checkpoint directory (files, newest size, problem; null without one), how many time stamps, seconds and rows a second.';
-comment on function batchcortex.damaged_logs() is 'Behind batchcortex.seal: how many logs the sealer has found damaged, so that their leaves wait.';
+comment on function batchcortex.damaged_logs() is 'Behind batchcortex.seal: how many logs the sealer has found that cannot go on, so that their leaves wait. The global log stands for all.';
 comment on function batchcortex.request_seal(double precision) is 'Behind batchcortex.seal: asks the sealer for a pass and waits for its commit, so many seconds at most; null when no sealer can be had.';
 comment on function batchcortex.health() is 'One row a component (library, schema, sealer, checkpoint directory where there is one, witness): ''up'', ''lagging'' or ''down'' and a line that says more.';

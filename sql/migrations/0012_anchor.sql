@@ -21,3 +21,19 @@ alter table batchcortex.ledger_timestamp owner to batchcortex_owner;
 revoke all on table batchcortex.ledger_timestamp from public;
 grant select on table batchcortex.ledger_timestamp to batchcortex_auditor;
 select batchcortex.make_append_only('batchcortex.ledger_timestamp');
+
+-- Asked for by a person: the sealer carries it out.
+create table batchcortex.ledger_incarnation_request (
+    origin text primary key,
+    reason text not null check (length(btrim(reason)) between 1 and 4000),
+    requested_at timestamptz not null default clock_timestamp(),
+    requested_by text not null default session_user
+);
+comment on table batchcortex.ledger_incarnation_request is
+'Lives of the log that are to end, or have ended, because a person said so (batchcortex.new_incarnation).';
+comment on column batchcortex.ledger_incarnation_request.origin is 'The global log''s origin that nothing is signed under any more: batchcortex.ledger_incarnation.origin.';
+alter table batchcortex.ledger_incarnation_request owner to batchcortex_owner;
+revoke all on table batchcortex.ledger_incarnation_request from public;
+grant select on table batchcortex.ledger_incarnation_request to batchcortex_auditor;
+select batchcortex.make_append_only('batchcortex.ledger_incarnation_request');
+revoke insert, update on table batchcortex.ledger_incarnation_request from batchcortex_owner;

@@ -28,6 +28,13 @@ pub struct Life {
     pub continues: Option<(u64, String)>,
 }
 
+impl Life {
+    /// Whether the log had a key then, so that its checkpoints are signed.
+    pub fn is_named(&self) -> bool {
+        self.origin.log_name() != checkpoint_key::UNNAMED
+    }
+}
+
 /// All lives of the log, as verification reads them.
 pub struct Lives(BTreeMap<i32, (Life, i64, Link)>);
 
@@ -84,8 +91,7 @@ impl Lives {
 
     /// Whether the log had a key then, so that its checkpoints are signed.
     pub fn is_named(&self, number: i32) -> bool {
-        self.get(number)
-            .is_some_and(|life| life.origin.log_name() != checkpoint_key::UNNAMED)
+        self.get(number).is_some_and(Life::is_named)
     }
 
     /// Whether the log had a key in any life before that one.
@@ -133,9 +139,39 @@ pub fn current(client: &mut SpiClient<'_>, sealed_at: i64) -> (Life, Option<Stri
     let newest = newest(client);
     match newest {
         // A directory outside of the database has told the sealer that more was signed under that origin than is here.
-        Some((life, then)) if then == now && !directory::rolled_back(&life.origin) => (life, None),
+        Some((life, then))
+            if then == now && !directory::rolled_back(&life.origin) && !is_asked(client, &life.origin) =>
+        {
+            (life, None)
+        }
         before => begin(client, now, before.map(|(life, _)| life), sealed_at),
     }
+}
+
+/// Whether somebody has asked that the log goes on under another origin than this.
+fn is_asked(client: &mut SpiClient<'_>, origin: &Origin) -> bool {
+    let query = "select exists (select from batchcortex.ledger_incarnation_request where origin = $1)";
+    let asked = client.update(query, None, &[origin.to_string().into()]);
+    asked.unwrap_or_report().first().get_one().unwrap_or_report() == Some(true)
+}
+
+/// Every life of the log, oldest first, as the sealer reads them.
+pub fn lives(client: &mut SpiClient<'_>) -> Result<Vec<Life>, String> {
+    let query = "select incarnation, origin, previous, begun_size from batchcortex.ledger_incarnation order by incarnation";
+    let mut lives = Vec::new();
+    for row in client.update(query, None, &[]).unwrap_or_report() {
+        let origin: String = row.get(2).unwrap_or_report().unwrap_or_default();
+        let previous: Option<String> = row.get(3).unwrap_or_report();
+        let size: i64 = row.get(4).unwrap_or_report().unwrap_or(0);
+        lives.push(Life {
+            number: row.get(1).unwrap_or_report().unwrap_or(0),
+            origin: origin
+                .parse()
+                .map_err(|_| format!("the origin of an incarnation cannot be read: {origin}"))?,
+            continues: previous.map(|previous| (size as u64, previous)),
+        });
+    }
+    Ok(lives)
 }
 
 /// The newest life of the log; none before the first sealing.

@@ -1,5 +1,6 @@
 //! Checkpoints: of each log that grew, and one of the global log over them, signed when the server has a key.
 
+use super::continuity::Continuity;
 use super::entry::Entry;
 use super::incarnation::{self, EPOCH};
 use super::tree::{self, Head};
@@ -14,12 +15,19 @@ use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 
-/// Writes the checkpoints of the logs that grew, and that of the global log, to which they are added.
-pub fn publish(client: &mut SpiClient<'_>, heads: Vec<Head>) {
-    checkpoint_key::with_signer(|signer| publish_signed(client, heads, signer));
+/// Writes the checkpoints of the logs that grew, and that of the global log, to which they are added. `continuity`: what the global log was
+/// found to be in this transaction.
+pub fn publish(client: &mut SpiClient<'_>, continuity: &Continuity, heads: Vec<Head>) {
+    checkpoint_key::with_signer(|signer| publish_signed(client, continuity, heads, signer))
+        .unwrap_or_else(|fault| error!("checkpoints cannot be signed: {fault}"));
 }
 
-fn publish_signed(client: &mut SpiClient<'_>, mut heads: Vec<Head>, signer: Option<&Signer>) {
+fn publish_signed(
+    client: &mut SpiClient<'_>,
+    continuity: &Continuity,
+    mut heads: Vec<Head>,
+    signer: Option<&Signer>,
+) {
     let sealed_at = now(client);
     let (life, link) = incarnation::current(client, sealed_at);
     let mut leaves = Vec::with_capacity(heads.len() + 1);
@@ -32,7 +40,7 @@ fn publish_signed(client: &mut SpiClient<'_>, mut heads: Vec<Head>, signer: Opti
         leaves.push(leaf(&checkpoint.to_string(), sealed_at));
         notes.push(sign(&checkpoint, signer));
     }
-    let grown = match tree::extend(client, GLOBAL, &leaves) {
+    let grown = match tree::extend(client, GLOBAL, continuity.global(), &leaves) {
         Ok(grown) => grown,
         Err(damage) => {
             error!("the global log is damaged and nothing can be sealed, run batchcortex.verify: {damage}")

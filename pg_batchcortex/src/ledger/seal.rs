@@ -1,6 +1,7 @@
 //! One sealing: leaves that are committed and visible get dense indices, the trees grow, checkpoints are written. All in one
 //! transaction, without a lock that any writer takes: late, aborted and long transactions leave no gap and stall nobody.
 
+use super::continuity::Continuity;
 use super::entry::Entry;
 use super::{publish, tree};
 use batchcortex_ledger::global::GLOBAL;
@@ -21,6 +22,8 @@ const RETRY: Duration = Duration::from_secs(60);
 thread_local! {
     /// Organisations whose tree cannot grow, and until when their leaves are left in the queue.
     static DAMAGED: RefCell<BTreeMap<[u8; 16], Instant>> = const { RefCell::new(BTreeMap::new()) };
+    /// What the server's log has been told of them.
+    static TOLD: RefCell<BTreeMap<[u8; 16], String>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// What one pass did.
@@ -36,11 +39,33 @@ pub fn retry_damaged() {
     DAMAGED.with_borrow_mut(BTreeMap::clear);
 }
 
-/// Seals what waits, up to [`MOST`] leaves. The leaves of an organisation whose tree is damaged go on waiting, and verify names the
-/// damage: nothing is sealed on top of it, and nobody else is held up. A damaged global log stops all sealing.
+/// Seals what waits, up to [`MOST`] leaves. The leaves of an organisation whose tree is damaged, or not what was signed last, go on waiting,
+/// and verify names the damage: nothing is sealed on top of it, and nobody else is held up. Behind such a global log all leaves wait.
 pub fn pass(client: &mut SpiClient<'_>) -> Pass {
+    let entries = take(client);
+    let sealed = if entries.is_empty() {
+        0
+    } else {
+        seal(client, entries)
+    };
+    Pass {
+        sealed,
+        damaged: DAMAGED.with_borrow(BTreeMap::len),
+    }
+}
+
+fn seal(client: &mut SpiClient<'_>, entries: Vec<Entry>) -> usize {
+    let continuity = match Continuity::read(client) {
+        Ok(continuity) => continuity,
+        Err(damage) => {
+            put_back(client, &entries);
+            leave_alone(GLOBAL, damage);
+            return 0;
+        }
+    };
+    goes_on(GLOBAL);
     let mut by_org: BTreeMap<[u8; 16], Vec<Entry>> = BTreeMap::new();
-    for entry in take(client) {
+    for entry in entries {
         by_org.entry(entry.org_id).or_default().push(entry);
     }
     let (mut sealed, mut heads) = (0, Vec::new());
@@ -48,29 +73,51 @@ pub fn pass(client: &mut SpiClient<'_>) -> Pass {
         entries.sort_by_key(|entry| entry.recorded_at);
         let grown = match org_id {
             GLOBAL => Err("no record is a leaf of the global log".to_owned()),
-            _ => tree::extend(client, org_id, &entries),
+            _ => continuity
+                .head(client, org_id)
+                .and_then(|head| tree::extend(client, org_id, head.as_ref(), &entries)),
         };
         match grown {
             Ok(head) => {
+                goes_on(org_id);
                 sealed += entries.len();
                 heads.push(head);
             }
             Err(damage) => {
-                warning!(
-                    "the tree of organisation {} is damaged and cannot grow, run batchcortex.verify: {damage}",
-                    Uuid::from_bytes(org_id)
-                );
                 put_back(client, &entries);
-                DAMAGED.with_borrow_mut(|damaged| damaged.insert(org_id, Instant::now() + RETRY));
+                leave_alone(org_id, damage);
             }
         }
     }
     if !heads.is_empty() {
-        publish::publish(client, heads);
+        publish::publish(client, &continuity, heads);
     }
-    Pass {
-        sealed,
-        damaged: DAMAGED.with_borrow(BTreeMap::len),
+    sealed
+}
+
+/// Leaves a log's leaves in the queue for a while. The server's log tells it once.
+fn leave_alone(org_id: [u8; 16], damage: String) {
+    DAMAGED.with_borrow_mut(|damaged| damaged.insert(org_id, Instant::now() + RETRY));
+    TOLD.with_borrow_mut(|told| {
+        if told.get(&org_id) == Some(&damage) {
+            return;
+        }
+        match org_id {
+            GLOBAL => warning!(
+                "pg_batchcortex: nothing is sealed, run batchcortex.verify: the global log cannot go on: {damage}"
+            ),
+            _ => warning!(
+                "pg_batchcortex: nothing is sealed of organisation {}, run batchcortex.verify: its log cannot go on: {damage}",
+                Uuid::from_bytes(org_id)
+            ),
+        }
+        told.insert(org_id, damage);
+    });
+}
+
+fn goes_on(org_id: [u8; 16]) {
+    if TOLD.with_borrow_mut(|told| told.remove(&org_id)).is_some() {
+        log!("pg_batchcortex: the log {} goes on", Uuid::from_bytes(org_id));
     }
 }
 
@@ -85,6 +132,10 @@ fn take(client: &mut SpiClient<'_>) -> Vec<Entry> {
         damaged.retain(|_, until| *until > Instant::now());
         damaged.keys().map(|org_id| org_id.to_vec()).collect()
     });
+    // Behind a damaged global log every leaf waits.
+    if left_alone.iter().any(|org_id| *org_id == GLOBAL) {
+        return Vec::new();
+    }
     let condition = if left_alone.is_empty() {
         ""
     } else {

@@ -33,25 +33,19 @@ pub fn head(client: &mut SpiClient<'_>, org_id: [u8; 16]) -> Option<Head> {
     })
 }
 
-/// Appends leaves and writes the tiles that they change; the caller writes the head that this returns. Nothing is written unless
-/// the stored edge of the tree fits its head.
-pub fn extend(client: &mut SpiClient<'_>, org_id: [u8; 16], entries: &[Entry]) -> Result<Head, String> {
-    let before = head(client, org_id);
-    let size = before.as_ref().map_or(0, |head| head.size);
+/// Appends leaves to the tree whose head was read and checked, and writes the tiles that they change; the caller writes the head that this
+/// returns. Nothing is written unless the stored edge of the tree fits its head.
+pub fn extend(
+    client: &mut SpiClient<'_>,
+    org_id: [u8; 16],
+    before: Option<&Head>,
+    entries: &[Entry],
+) -> Result<Head, String> {
+    let size = before.map_or(0, |head| head.size);
     let org = Uuid::from_bytes(org_id);
-    let edge = read_edge(client, org, size);
-    if let Some(before) = before {
-        let range = tile::compact_range(size as u64, &edge.hashes).map_err(|e| e.to_string())?;
-        if range.root() != before.root {
-            return Err("its last tiles do not give the root of its head".to_owned());
-        }
-    }
+    let edge = sound_edge(client, org_id, before)?;
     let leaves: Vec<Hash> = entries.iter().map(|entry| entry.hash).collect();
     let grown = tile::append(size as u64, &edge.hashes, &leaves).map_err(|e| e.to_string())?;
-    let kept = (size % i64::from(tile::TILE_WIDTH)) as usize;
-    if records::end_of(&edge.records, kept) != Some(edge.records.len()) {
-        return Err("the list of records of its last tile does not fit the tile".to_owned());
-    }
     write_tiles(client, org, &grown.tiles, size as usize, &edge, entries);
     Ok(Head {
         org_id,
@@ -60,8 +54,25 @@ pub fn extend(client: &mut SpiClient<'_>, org_id: [u8; 16], entries: &[Entry]) -
     })
 }
 
+/// The right end of a tree, which must give the root of its head.
+pub fn sound_edge(client: &mut SpiClient<'_>, org_id: [u8; 16], head: Option<&Head>) -> Result<Edge, String> {
+    let size = head.map_or(0, |head| head.size);
+    let edge = read_edge(client, Uuid::from_bytes(org_id), size);
+    if let Some(head) = head {
+        let range = tile::compact_range(size as u64, &edge.hashes).map_err(|e| e.to_string())?;
+        if range.root() != head.root {
+            return Err("its last tiles do not give the root of its head".to_owned());
+        }
+    }
+    let kept = (size % i64::from(tile::TILE_WIDTH)) as usize;
+    if records::end_of(&edge.records, kept) != Some(edge.records.len()) {
+        return Err("the list of records of its last tile does not fit the tile".to_owned());
+    }
+    Ok(edge)
+}
+
 /// The right end of a tree as it is stored.
-struct Edge {
+pub struct Edge {
     hashes: Vec<Vec<Hash>>,
     records: Vec<u8>,
     recorded: Option<(i64, i64)>,

@@ -140,6 +140,36 @@ async fn a_dump_verifies_without_the_database_and_names_what_was_altered() -> Re
         "{text}"
     );
 
+    // Signed by nobody: without the global log, without its checkpoints, with a stranger's signatures, and asked for another log's key.
+    let global = "ffffffff-ffff-ffff-ffff-ffffffffffff\t";
+    let without = |gone: &dyn Fn(&str) -> bool| -> String {
+        content.split_inclusive('\n').filter(|line| !gone(line)).collect()
+    };
+    for (unsigned, says) in [
+        (
+            without(&|line| line.starts_with(global)),
+            "the dump holds no global log",
+        ),
+        (
+            without(&|line| line.starts_with(global) && line.contains("batchcortex.test/")),
+            "signatures by given keys cover 0 of them",
+        ),
+        (
+            content.replace("\u{2014} batchcortex.test ", "\u{2014} nobody.example "),
+            "signatures by given keys cover 0 of them",
+        ),
+    ] {
+        std::fs::write(&altered, unsigned)?;
+        let (code, text) = verify(&altered, &key, &[])?;
+        assert_eq!(code, 1, "{text}");
+        assert!(text.contains("not_signed: ") && text.contains(says), "{text}");
+    }
+    // A key of C2SP's documents, of another name.
+    let other_key = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+    let (code, text) = verify(&whole, other_key, &[])?;
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("not_signed: "), "{text}");
+
     // Altered in the database, behind broken glass, the hash made to fit.
     drop(api);
     cluster.break_glass("to see what the dump shows").await?;

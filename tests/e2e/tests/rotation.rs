@@ -92,3 +92,108 @@ async fn keys_are_rotated_and_nothing_that_the_old_ones_made_is_lost() -> Result
     ensure!(offered.starts_with("batchcortex.test/"), "{offered}");
     Ok(())
 }
+
+async fn sealing(database: &tokio_postgres::Client) -> Result<(i64, String)> {
+    let sealed = database.query_one("select batchcortex.seal()", &[]).await?.get(0);
+    let health = "select status from batchcortex.health() where component = 'sealer'";
+    Ok((sealed, database.query_one(health, &[]).await?.get(0)))
+}
+
+const RECORD: &str =
+    "select batchcortex.log_event('app.note', 'note', '1', org_id => '00000000-0000-0000-0000-000000000000')";
+
+// control: N3, A19
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_a_key_signs_or_waits_and_goes_on_from_what_it_signed() -> Result<()> {
+    let cluster = Cluster::start("keys-missing")?;
+    let file = cluster.data()?.join("pg_batchcortex.checkpoint_keys");
+    let restart = || -> Result<()> {
+        cluster.stop()?;
+        cluster.serve()
+    };
+    let mut database = cluster.superuser().await?;
+    database.query_one("select batchcortex.seal()", &[]).await?;
+
+    // Rotated, and not restarted: a sealer that begins now cannot sign by the key that the server knows.
+    keys(&cluster, &["rotate"], "pg_batchcortex.checkpoint_keys")?;
+    database
+        .execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'batchcortex sealer'",
+            &[],
+        )
+        .await?;
+    database.query_one(RECORD, &[]).await?;
+    let (sealed, health) = sealing(&database).await?;
+    ensure!(sealed == 0 && health == "down", "{sealed} {health}");
+    drop(database);
+    restart()?;
+    database = cluster.superuser().await?;
+    sealing(&database).await?;
+    ensure!(findings(&cluster).await?.is_empty());
+
+    // The public half of the key that signed last is missing.
+    let whole = std::fs::read_to_string(&file)?;
+    keys(&cluster, &["rotate"], "pg_batchcortex.checkpoint_keys")?;
+    let rotated = std::fs::read_to_string(&file)?;
+    let private: String = rotated
+        .lines()
+        .filter(|line| line.starts_with("PRIVATE+KEY+"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    std::fs::write(&file, private)?;
+    drop(database);
+    restart()?;
+    database = cluster.superuser().await?;
+    database.query_one(RECORD, &[]).await?;
+    let (sealed, health) = sealing(&database).await?;
+    ensure!(sealed == 0 && health == "down", "{sealed} {health}");
+    drop(database);
+    let log = std::fs::read_to_string(cluster.data()?.join("server.log"))?;
+    let told = "its public half belongs into the file of the checkpoint key";
+    ensure!(
+        log.matches(told).count() == 1,
+        "told {} times",
+        log.matches(told).count()
+    );
+    std::fs::write(&file, &whole)?;
+    restart()?;
+    database = cluster.superuser().await?;
+    sealing(&database).await?;
+    ensure!(findings(&cluster).await?.is_empty());
+
+    // A time without a key, which is found for good, and a key again: what was signed is the beginning of what is signed then.
+    drop(database);
+    cluster.stop()?;
+    let aside = file.with_extension("aside");
+    std::fs::rename(&file, &aside)?;
+    cluster.serve()?;
+    database = cluster.superuser().await?;
+    database.query_one(RECORD, &[]).await?;
+    let (sealed, health) = sealing(&database).await?;
+    ensure!(sealed > 0 && health == "up", "{sealed} {health}");
+    drop(database);
+    cluster.stop()?;
+    std::fs::rename(&aside, &file)?;
+    cluster.serve()?;
+    database = cluster.superuser().await?;
+    database.query_one(RECORD, &[]).await?;
+    let (sealed, health) = sealing(&database).await?;
+    ensure!(sealed > 0 && health == "up", "{sealed} {health}");
+    let lives: String = database
+        .query_one(
+            "select string_agg(split_part(origin, '/', 1), ' ' order by incarnation) from batchcortex.ledger_incarnation",
+            &[],
+        )
+        .await?
+        .get(0);
+    ensure!(
+        lives == "batchcortex.test batchcortex batchcortex.test",
+        "{lives}"
+    );
+    let found = findings(&cluster).await?;
+    ensure!(
+        !found.is_empty() && found.iter().all(|finding| finding.starts_with("bad_signature")),
+        "{found:?}"
+    );
+    Ok(())
+}

@@ -35,7 +35,7 @@ pub fn rows(org: Uuid, sources: &[Source], tile: &Stored, wanted: &[usize]) -> H
         let Some(source) = sources.iter().find(|source| source.id == relation) else {
             continue;
         };
-        if !source.readable {
+        if !(source.readable && source.named) {
             found.extend(places.into_iter().map(|place| (place, Found::Hidden)));
         } else if source.hashed {
             own(org, source, tile, &places, &mut found);

@@ -1,15 +1,14 @@
 //! The checkpoints of a log in the order of their sizes: compared with the leaves while the tree grows, and with what was signed.
 
 use super::log::Check;
-use crate::checkpoint_key;
 use crate::ledger::incarnation::{EPOCH, Lives};
 use crate::ledger::scan::Scan;
+use crate::ledger::signature::{Fault, signed};
 use crate::row::with_varlena;
 use batchcortex_ledger::checkpoint::Checkpoint;
 use batchcortex_ledger::global::{self, GLOBAL};
 use batchcortex_ledger::hash::Hash;
 use batchcortex_ledger::merkle::CompactRange;
-use batchcortex_ledger::note::{NoteError, SignedNote};
 use pgrx::datum::Uuid;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -264,34 +263,5 @@ impl<'a> Checkpoints<'a> {
         }
         self.scan.close();
         self.tally
-    }
-}
-
-/// Why a signed note does not hold.
-enum Fault {
-    /// No known key has signed it; the name and id of one that has.
-    UnknownKey(String),
-    /// Anything else.
-    Wrong(String),
-}
-
-/// Whether a stored note is this checkpoint, signed by a key of this server.
-fn signed(note: &str, checkpoint: &Checkpoint) -> Result<(), Fault> {
-    let parsed = SignedNote::parse(note.as_bytes())
-        .map_err(|e| Fault::Wrong(format!("the signed note cannot be read: {e}")))?;
-    if parsed.text() != checkpoint.to_string() {
-        return Err(Fault::Wrong(
-            "what was signed is not what the checkpoint says".to_owned(),
-        ));
-    }
-    match parsed.verify(checkpoint_key::verifiers()) {
-        Ok(_) => Ok(()),
-        Err(NoteError::NoKnownKey) => {
-            let key = parsed.signatures().first();
-            Err(Fault::UnknownKey(key.map_or_else(String::new, |key| {
-                format!("{} {}", key.name, key.key_id)
-            })))
-        }
-        Err(fault) => Err(Fault::Wrong(fault.to_string())),
     }
 }

@@ -2,13 +2,13 @@
 
 use super::Finding;
 use super::checkpoints::Stated;
+use crate::identity::unscoped::unscoped;
 use crate::ledger::incarnation::Lives;
 use crate::ledger::scan::Scan;
 use crate::row::uuid_bytes;
 use batchcortex_ledger::global::GLOBAL;
 use batchcortex_ledger::hash::{Hash, leaf_hash};
 use pgrx::datum::Uuid;
-use pgrx::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
 
 const RELATION: &str = "batchcortex.ledger_checkpoint";
@@ -34,30 +34,24 @@ struct Statement {
     sealed_at: i64,
 }
 
-/// What the leaves should be, as far as the caller may read it, in the order of the leaves.
+/// What the leaves should be, in the order of the leaves. All of them, whoever asks: an organisation whose checkpoints were taken away leaves
+/// leaves that are none's, and its auditors are to see that.
 pub struct Statements<'a> {
     lives: &'a Lives,
     links: BTreeMap<u64, Hash>,
     scan: Scan,
     read_ahead: VecDeque<Statement>,
-    /// Whether every leaf must have its statement: superusers who ask for all logs read them all.
-    complete: bool,
-    unread: u64,
+    /// Organisations that are named to the caller; none when all are.
+    named: Option<&'a [Uuid]>,
 }
 
 impl<'a> Statements<'a> {
-    /// Those of one organisation, or of all that the caller may see, from leaf `first` on.
-    pub fn open(org: Option<Uuid>, first: u64, lives: &'a Lives) -> Self {
+    /// Those from leaf `first` on.
+    pub fn open(named: Option<&'a [Uuid]>, first: u64, lives: &'a Lives) -> Self {
         let columns = Stated::COLUMNS;
-        let query = format!("select org_id, {columns} from {RELATION} where global_index >= {first}");
-        let scan = match &org {
-            Some(org) => Scan::open(
-                &format!("{query} and org_id = $1 order by global_index"),
-                &[*org.as_bytes()],
-                1000,
-            ),
-            None => Scan::open(&format!("{query} order by global_index"), &[], 1000),
-        };
+        let query = format!(
+            "select org_id, {columns} from {RELATION} where global_index >= {first} order by global_index"
+        );
         Statements {
             links: lives
                 .links()
@@ -65,17 +59,15 @@ impl<'a> Statements<'a> {
                 .filter(|(index, _)| *index >= first)
                 .collect(),
             lives,
-            scan,
+            scan: unscoped(|| Scan::open(&query, &[], 1000)),
             read_ahead: VecDeque::new(),
-            // SAFETY: a catalog look-up.
-            complete: org.is_none() && unsafe { pg_sys::superuser() },
-            unread: 0,
+            named,
         }
     }
 
     fn next_up_to(&mut self, index: u64) -> Option<Statement> {
         if self.read_ahead.is_empty() {
-            let (read_ahead, lives) = (&mut self.read_ahead, self.lives);
+            let (read_ahead, lives, named) = (&mut self.read_ahead, self.lives, self.named);
             self.scan.next(|row| {
                 // SAFETY: a uuid column.
                 let org_id = row
@@ -83,12 +75,18 @@ impl<'a> Statements<'a> {
                     .map(|datum| unsafe { uuid_bytes(datum) })
                     .unwrap_or_default();
                 let stated = Stated::read(row, 1);
-                let record = format!("{}/{}", Uuid::from_bytes(org_id), stated.size);
+                let org = Uuid::from_bytes(org_id);
+                let index = stated.global_index.unwrap_or(0) as u64;
+                let record = if named.is_none_or(|named| named.contains(&org)) {
+                    format!("{org}/{}", stated.size)
+                } else {
+                    index.to_string()
+                };
                 let leaf = stated
                     .checkpoint(org_id, lives)
                     .map(|checkpoint| leaf_hash(checkpoint.to_string().as_bytes()));
                 read_ahead.push_back(Statement {
-                    index: stated.global_index.unwrap_or(0) as u64,
+                    index,
                     record,
                     leaf,
                     sealed_at: stated.sealed_at,
@@ -131,16 +129,15 @@ impl<'a> Statements<'a> {
                 ));
             }
             None if found => {}
-            None if self.complete => {
+            None => {
                 let detail = format!("leaf {index} of the global log is no checkpoint that is recorded");
                 findings.push(finding("missing_row", RELATION, index.to_string(), detail));
             }
-            None => self.unread += 1,
         }
     }
 
-    /// Statements without a leaf; returns how many leaves the caller may not read.
-    pub fn rest(mut self, findings: &mut Vec<Finding>) -> u64 {
+    /// Statements without a leaf.
+    pub fn rest(mut self, findings: &mut Vec<Finding>) {
         while let Some(statement) = self.next_up_to(u64::MAX) {
             let detail = format!(
                 "it should be leaf {} of the global log, which is not that large",
@@ -158,7 +155,6 @@ impl<'a> Statements<'a> {
             ));
         }
         self.scan.close();
-        self.unread
     }
 }
 

@@ -12,6 +12,7 @@ const QUERY: &str = "
                (to_regclass('batchcortex.schema_migration'), 'kept'), (to_regclass('batchcortex.ledger_timestamp'), 'kept'), (to_regclass('batchcortex.ledger_relation'), 'kept'),
                (to_regclass('batchcortex.ledger_checkpoint'), 'checkpoint'), (to_regclass('batchcortex.ledger_incarnation'), 'checkpoint'),
                (to_regclass('batchcortex.ledger_witness'), 'kept'), (to_regclass('batchcortex.ledger_cosignature'), 'kept'),
+               (to_regclass('batchcortex.ledger_incarnation_request'), 'kept'),
                (to_regclass('batchcortex.ledger_queue'), 'ledger'), (to_regclass('batchcortex.ledger_tile'), 'ledger'),
                (to_regclass('batchcortex.ledger_tree'), 'ledger'), (to_regclass('batchcortex.tracked_table'), 'ledger'),
                (to_regclass('batchcortex.user_account'), 'account'), (to_regclass('batchcortex.personal_data'), 'personal'),
@@ -103,7 +104,7 @@ const QUERY: &str = "
     select c.oid::regclass::text, c.relname, 'row-level security is not enabled and forced'
       from pg_class c
      where c.relnamespace = to_regnamespace('batchcortex') and c.relkind in ('r', 'p')
-       and c.relname not in ('ledger_queue', 'ledger_relation', 'ledger_incarnation', 'ledger_timestamp', 'ledger_witness', 'ledger_cosignature', 'tracked_table', 'permission', 'role_permission', 'schema_migration')
+       and c.relname not in ('ledger_queue', 'ledger_relation', 'ledger_incarnation', 'ledger_incarnation_request', 'ledger_timestamp', 'ledger_witness', 'ledger_cosignature', 'tracked_table', 'permission', 'role_permission', 'schema_migration')
        and not (c.relrowsecurity and c.relforcerowsecurity)
     union all
     select t.relid::regclass::text, c.relname, 'the table is not a permanent one: a crash would empty it'
