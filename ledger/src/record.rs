@@ -245,6 +245,24 @@ pub fn check(preimage: &[u8]) -> Result<&str, RecordError> {
     Ok(domain)
 }
 
+/// The bytes of a field of bytes that [`check`] accepts, without reading further than to it; none when there is no such field.
+pub fn value<'a>(preimage: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let rest = preimage.strip_prefix(PREFIX)?;
+    let mut reader = Reader {
+        rest,
+        total: preimage.len(),
+    };
+    reader.name().ok()?;
+    while !reader.rest.is_empty() {
+        let found = reader.name().ok()? == name;
+        let value = reader.value().ok()?;
+        if found {
+            return Some(value);
+        }
+    }
+    None
+}
+
 struct Reader<'a> {
     rest: &'a [u8],
     total: usize,

@@ -118,7 +118,7 @@ impl Log {
     /// Whether a checkpoint of the log, signature checked, goes on from what is held: by incarnation and size, before any proof.
     ///
     /// # Errors
-    /// [`Refusal::Fork`], [`Refusal::Rollback`], [`Refusal::Incarnation`], [`Refusal::SetBack`]. These are statements about the log
+    /// [`Refusal::Fork`], [`Refusal::Rollback`], [`Refusal::Backdated`], [`Refusal::Incarnation`], [`Refusal::SetBack`]. These are statements about the log
     /// itself, which two signed notes prove: the one held and this one.
     pub fn follows(&self, next: &Checkpoint) -> Result<(), Refusal> {
         let Some(held) = &self.held else { return Ok(()) };
@@ -134,7 +134,7 @@ impl Log {
                     later: sealed_at(next) > sealed_at(held),
                 });
             }
-            return Ok(());
+            return not_before(held, next);
         }
         let number = |checkpoint: &Checkpoint| {
             let origin: Origin = checkpoint.origin().parse().ok()?;
@@ -153,10 +153,22 @@ impl Log {
                 held: held.size(),
                 begun,
             }),
-            (Some(_), Some(_), Some(_)) => Ok(()),
+            (Some(_), Some(_), Some(_)) => not_before(held, next),
             _ => Err(incarnation()),
         }
     }
+}
+
+/// The sealer never goes back in time, whatever its clock does, and a restored or promoted copy knows when the last sealing was that it
+/// holds (`docs/format.md` §5): so there is no tolerance. A checkpoint that leaves the time out comes before all that have one.
+fn not_before(held: &Checkpoint, next: &Checkpoint) -> Result<(), Refusal> {
+    if sealed_at(next) < sealed_at(held) {
+        return Err(Refusal::Backdated {
+            held: held.size(),
+            offered: next.size(),
+        });
+    }
+    Ok(())
 }
 
 impl Witness {

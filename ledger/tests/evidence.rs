@@ -586,6 +586,56 @@ fn a_subtree_must_be_aligned() {
 }
 
 #[test]
+fn a_record_of_another_organisation_is_found() {
+    let of = |domain: &str, org: Option<&[u8]>| {
+        let mut encoder = RecordEncoder::new(domain);
+        encoder.field("event_id", &[0x02; 16]);
+        if let Some(org) = org {
+            encoder.field("org_id", org);
+        }
+        encoder.finish().expect("a record")
+    };
+    let sealed_in = |origin: &str, preimage: Vec<u8>| {
+        let mut world = World::new(5, 1, 4);
+        world.preimages = vec![preimage];
+        world.origin = format!("{}/{origin}", common::evidence::GLOBAL);
+        world.seal();
+        let (findings, report) = verify(&world.trust(), &world.evidence(|_| true, &[]));
+        assert!(report.is_ok());
+        findings
+    };
+    // The log, its tree and its signatures are in order: what the record says of itself is not.
+    for preimage in [
+        of("event", Some(&[0x2c; 16])),
+        of("sample_segment", Some(&[0; 16])),
+        of("event", Some(&[0x2b; 15])),
+        of("event", None),
+    ] {
+        let findings = sealed_in(ORGANISATION, preimage);
+        assert_eq!(kinds(&findings), [FindingKind::WrongOrganisation]);
+        assert_eq!(findings[0].index, Some(0));
+    }
+    let findings = sealed_in(ORGANISATION, of("event", Some(&[0x2c; 16])));
+    assert_eq!(
+        findings[0].to_string(),
+        "wrong_organisation: line 2, leaf 0, event 02020202-0202-0202-0202-020202020202: \
+         the record is one of organisation 2c2c2c2c-2c2c-2c2c-2c2c-2c2c2c2c2c2c, \
+         the log is that of 2b2b2b2b-2b2b-2b2b-2b2b-2b2b2b2b2b2b"
+    );
+    assert!(findings[0].kind.is_tampering());
+    // The installation's own log; tables of someone else, which may call anything org_id or have no organisation.
+    let installation = "00000000-0000-0000-0000-000000000000";
+    assert_eq!(sealed_in(installation, of("event", Some(&[0; 16]))), []);
+    assert_eq!(
+        kinds(&sealed_in(installation, of("event", Some(&[0x2b; 16])))),
+        [FindingKind::WrongOrganisation]
+    );
+    for org in [None, Some(&b"17"[..]), Some(&[0x2c; 16])] {
+        assert_eq!(sealed_in(ORGANISATION, of("table:weighing.scale", org)), []);
+    }
+}
+
+#[test]
 fn an_event_is_shown_by_its_fields() {
     let shown = show(5, &record(3)).expect("a record");
     assert_eq!(

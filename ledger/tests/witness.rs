@@ -214,6 +214,38 @@ fn a_log_that_was_set_back_is_told_from_one_that_lags() {
 
 // control: N3
 #[test]
+fn sealing_does_not_go_back_in_time() {
+    let (first, second, leaves) = (origin(1, 1), origin(2, 2), leaves(40));
+    let before = first.to_string();
+    let witness = having_seen(&first, &leaves, 10);
+    let judge = |note: SignedNote| {
+        let size = note.text().parse::<Checkpoint>().unwrap().size() as usize;
+        witness.judge(&request(10, proof(10, &leaves[..size]), note))
+    };
+    let backdated = |offered| Refusal::Backdated { held: 10, offered };
+    assert_eq!(
+        judge(note(&first, &leaves, 20, 9, None)).unwrap_err(),
+        backdated(20)
+    );
+    assert_eq!(
+        judge(note(&first, &leaves, 10, 9, None)).unwrap_err(),
+        backdated(10)
+    );
+    let restored = note(&second, &leaves, 20, 9, Some((10, &before)));
+    assert_eq!(judge(restored).unwrap_err(), backdated(20));
+    // Nor by leaving the time out.
+    let timeless = Checkpoint::new(&before, 20, mth(&leaves[..20])).unwrap();
+    let mut timeless = SignedNote::new(timeless.to_string()).unwrap();
+    timeless.add(signer().sign(&timeless));
+    assert_eq!(judge(timeless).unwrap_err(), backdated(20));
+    assert!(backdated(20).convicts() && backdated(20).status() == 422);
+    // A clock that stands still is no lie: the sealer keeps the last time then.
+    assert!(judge(note(&first, &leaves, 20, 10, None)).is_ok());
+    assert!(judge(note(&second, &leaves, 20, 10, Some((10, &before)))).is_ok());
+}
+
+// control: N3
+#[test]
 fn a_new_incarnation_is_followed_when_nothing_is_missing() {
     let (first, second, leaves) = (origin(1, 1), origin(2, 2), leaves(40));
     let before = first.to_string();
@@ -409,7 +441,7 @@ proptest! {
         for (old, new, forge) in steps {
             let tree = if forge { &forged } else { &honest };
             let way = if old == 0 || old > new { vec![] } else { proof(old, &tree[..new]) };
-            if let Ok(cosignable) = witness.judge(&request(old, way, note(&origin, tree, new, 1, None))) {
+            if let Ok(cosignable) = witness.judge(&request(old, way, note(&origin, tree, new, new as i64, None))) {
                 prop_assert_eq!(cosignable.checkpoint.root(), &mth(&honest[..new]));
                 witness.advance(&cosignable);
             }

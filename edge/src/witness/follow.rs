@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use batchcortex_ledger::checkpoint::Checkpoint;
-use batchcortex_ledger::merkle::ProofError;
 use batchcortex_ledger::note::{NoteSignature, SignedNote};
-use batchcortex_ledger::witness::{AddCheckpoint, Refusal, Submission};
+use batchcortex_ledger::witness::{AddCheckpoint, Submission};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::alarm::{self, Message};
+use super::doubt::{Doubt, Strays, unproven};
 use super::keeper::{Keeper, KeeperError, Outcome, Position, Source};
 use super::log_client::{LogClient, LogError};
 use super::settings::WitnessSettings;
@@ -26,17 +26,21 @@ pub(super) struct Follower {
     pub status: Arc<WitnessStatus>,
     /// The newest checkpoint that was cosigned, for the other witnesses.
     pub newest: watch::Sender<Option<SignedNote>>,
-    /// What is not right and may right itself, and since when.
-    pub doubt: Option<Instant>,
+    /// What is not right and may right itself.
+    pub doubt: Option<Doubt>,
+    /// Answers in a row that the log has nothing to do with.
+    pub strays: Strays,
     /// When a checkpoint was verified last, and whether its absence was told.
     pub heard: Instant,
     pub silence_told: bool,
+    /// Whether it was told that the log does not grow.
+    pub stale_told: bool,
     /// The posting of this size failed and has been logged.
     pub unposted: Option<u64>,
 }
 
 /// Why a round ended early.
-enum Hitch {
+pub(super) enum Hitch {
     Log(LogError),
     Keeper(KeeperError),
 }
@@ -89,8 +93,9 @@ impl Follower {
                 }
             }
             self.mind_silence().await;
+            self.mind_staleness().await;
             self.status.write(&self.settings);
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(pause.max(self.strays.pause())).await;
         }
     }
 
@@ -101,10 +106,17 @@ impl Follower {
             let (log, note) = (log.clone(), note.clone());
             self.blocking(move |keeper| keeper.examine(&log, &note)).await?
         };
+        if let Position::Not(Outcome::Refused(refusal)) = &position
+            && refusal.is_stray()
+        {
+            return self.stray(&log, refusal.clone(), &note).await;
+        }
+        self.strays.end();
         let old = match position {
             Position::Held(signature) => {
                 self.verified();
-                return self.post(&note, signature).await;
+                let settled = self.settle(&log).await;
+                return self.post(&note, signature).await.and(settled);
             }
             Position::Ahead(old) => old,
             Position::Not(Outcome::Refused(refusal)) => return self.doubt(&log, refusal, &note).await,
@@ -118,13 +130,12 @@ impl Follower {
             Ok(proof) => proof,
             // It has signed a tree of that size and does not show that what it had signed before is in it.
             Err(LogError::NotThere(_) | LogError::Refused { .. }) => {
-                let refusal = Refusal::Proof(ProofError::SizesReversed {
-                    size1: old,
-                    size2: size,
-                });
-                return self.doubt(&log, refusal, &note).await;
+                return self.doubt(&log, unproven(old, size), &note).await;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                self.remember(unproven(old, size), &note);
+                return Err(error.into());
+            }
         };
         let request = AddCheckpoint {
             old_size: old,
@@ -134,10 +145,16 @@ impl Follower {
         let outcome = self
             .blocking(move |keeper| keeper.decide(&request, Source::Log))
             .await?;
-        self.conclude(outcome, &note).await
+        let cosigned = matches!(outcome, Outcome::Cosigned(_));
+        let settled = match cosigned {
+            true => self.settle(&log).await,
+            false => Ok(()),
+        };
+        self.conclude(outcome, &note).await.and(settled)
     }
 
-    async fn conclude(&mut self, outcome: Outcome, note: &SignedNote) -> Result<(), Hitch> {
+    /// Does what follows from a decision about a checkpoint that the log shows.
+    pub(super) async fn conclude(&mut self, outcome: Outcome, note: &SignedNote) -> Result<(), Hitch> {
         match outcome {
             Outcome::Cosigned(signature) => {
                 self.verified();
@@ -149,6 +166,7 @@ impl Follower {
                 Ok(())
             }
             Outcome::Raised(_, alarm) => {
+                self.doubt = None;
                 self.status.failed(&alarm.explanation);
                 self.tell((&alarm).into()).await;
                 Ok(())
@@ -156,34 +174,17 @@ impl Follower {
             Outcome::Alarmed(alarm) => {
                 // The log answers; that it is not believed is the alarm's matter.
                 self.heard = Instant::now();
+                self.doubt = None;
                 self.status.failed(&alarm.explanation);
                 Ok(())
             }
         }
     }
 
-    /// What may right itself, such as the answer of a copy that lags behind, is an alarm when it does not.
-    async fn doubt(&mut self, log: &str, refusal: Refusal, note: &SignedNote) -> Result<(), Hitch> {
-        let since = *self.doubt.get_or_insert_with(Instant::now);
-        self.status.failed(&refusal.to_string());
-        if since.elapsed() < self.settings.patience {
-            tracing::warn!(patience = ?self.settings.patience, "witness: {refusal}");
-            return Ok(());
-        }
-        let (name, note) = (log.to_owned(), note.clone());
-        let alarm = self
-            .blocking(move |keeper| keeper.lose_patience(&name, &refusal, &note))
-            .await?;
-        self.doubt = None;
-        self.tell((&alarm).into()).await;
-        Ok(())
-    }
-
     fn verified(&mut self) {
         self.status.verified();
         self.heard = Instant::now();
         self.silence_told = false;
-        self.doubt = None;
     }
 
     /// Posts a cosignature, unless the log has it already.
@@ -248,11 +249,46 @@ impl Follower {
         .await;
     }
 
-    async fn tell(&self, message: Message<'_>) {
+    /// A server may go on showing what was cosigned, and something else to others.
+    async fn mind_staleness(&mut self) {
+        let Some(limit) = self.settings.stale_after else {
+            return;
+        };
+        let holdings = match self.blocking(Keeper::holdings).await {
+            Ok(holdings) => holdings,
+            Err(error) => return tracing::error!("witness: {}", explain(&error)),
+        };
+        let log = self.settings.log_name();
+        let Some(holding) = holdings.iter().find(|holding| holding.log == log) else {
+            return;
+        };
+        let stale = holding.is_stale(limit);
+        if stale && !self.stale_told && holding.alarm.is_none() {
+            let text = format!(
+                "no checkpoint after that of size {}, first seen {}, was shown for {} s: the log stands still, or its server shows this witness nothing new",
+                holding.size,
+                holding.grown_at.as_deref().unwrap_or_default(),
+                limit.as_secs()
+            );
+            let message = Message {
+                log,
+                code: "stale",
+                text: &text,
+                evidence: None,
+            };
+            self.tell(message).await;
+            self.stale_told = true;
+        } else if !stale && self.stale_told {
+            tracing::info!(log, size = holding.size, "witness: the log grows again");
+            self.stale_told = false;
+        }
+    }
+
+    pub(super) async fn tell(&self, message: Message<'_>) {
         alarm::tell(self.settings.alarm.as_deref(), message).await;
     }
 
-    async fn blocking<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Keeper) -> Result<T, KeeperError> + Send + 'static,
     ) -> Result<T, KeeperError> {

@@ -9,10 +9,11 @@ use batchcortex_ledger::cosignature::Cosigner;
 use batchcortex_ledger::hash::Hash;
 use batchcortex_ledger::note::{NoteSignature, SignedNote, VerifierKey};
 use batchcortex_ledger::witness::{AddCheckpoint, Cosignable, Log, Refusal, Witness};
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::settings::WitnessSettings;
 use super::store::{Alarm, Decision, Evidence, Locked, State, Store, StoreError, now};
@@ -103,8 +104,23 @@ pub struct Holding {
     pub size: u64,
     /// The note, cosignature included.
     pub note: Option<String>,
+    /// When its size was cosigned first, RFC 3339 UTC.
+    pub grown_at: Option<String>,
     /// The alarm that stands.
     pub alarm: Option<Alarm>,
+}
+
+impl Holding {
+    /// Whether nothing newer has come for longer than that.
+    pub fn is_stale(&self, limit: Duration) -> bool {
+        let grown = self.grown_at.as_deref().map(DateTime::parse_from_rfc3339);
+        let age = match grown {
+            Some(Ok(grown)) => Utc::now().signed_duration_since(grown).to_std(),
+            _ => return false,
+        };
+        // A time to come is this machine's clock, not the log.
+        age.is_ok_and(|age| age >= limit)
+    }
 }
 
 impl Keeper {
@@ -143,11 +159,14 @@ impl Keeper {
             .logs()
             .iter()
             .map(|log| {
+                let state = locked.state(log.name())?;
+                let (note, grown_at) = state.map(|state| (state.note, state.grown_at)).unzip();
                 Ok(Holding {
                     log: log.name().to_owned(),
                     origin: log.held().map(|held| held.origin().to_owned()),
                     size: log.held_size(),
-                    note: locked.state(log.name())?.map(|state| state.note),
+                    note,
+                    grown_at: grown_at.flatten(),
                     alarm: locked.alarm(log.name())?,
                 })
             })
@@ -155,7 +174,7 @@ impl Keeper {
     }
 
     /// How a checkpoint that the log itself shows stands to the one held. What convicts the log raises the alarm; a checkpoint that is merely
-    /// old does not.
+    /// old, or not the log's at all, does not.
     ///
     /// # Errors
     /// [`KeeperError`].
@@ -180,7 +199,9 @@ impl Keeper {
                 }
             }
             Ok((of, _)) => Ok(Position::Ahead(of.held_size())),
-            Err(refusal @ Refusal::Rollback { later: false, .. }) => {
+            Err(refusal)
+                if refusal.is_stray() || matches!(refusal, Refusal::Rollback { later: false, .. }) =>
+            {
                 Ok(Position::Not(Outcome::Refused(refusal)))
             }
             Err(refusal) => {
@@ -188,6 +209,22 @@ impl Keeper {
                 Ok(Position::Not(Outcome::Raised(refusal, alarm)))
             }
         }
+    }
+
+    /// The checkpoint held of a log and another one that the log has signed; none when one of them is missing.
+    ///
+    /// # Errors
+    /// [`KeeperError`].
+    pub fn compare(
+        &self,
+        log: &str,
+        note: &SignedNote,
+    ) -> Result<Option<(Checkpoint, Checkpoint)>, KeeperError> {
+        let witness = self.witness(&self.store.lock()?)?;
+        Ok(named(&witness, log).and_then(|of| {
+            let (other, _) = of.open(note).ok()?;
+            Some((of.held()?.clone(), other))
+        }))
     }
 
     /// Decides about a request to cosign.
@@ -312,16 +349,22 @@ impl Keeper {
             .cosigner
             .cosign(&cosignable.note, seconds)
             .map_err(|error| unusable(error.to_string()))?;
+        let before = witness.log(origin).and_then(Log::held).cloned();
         witness.advance(cosignable);
         let log = witness
             .log(origin)
             .ok_or_else(|| unusable("no such log".to_owned()))?;
+        let grown_at = match same_tree(before.as_ref(), &cosignable.checkpoint) {
+            true => locked.state(log.name())?.and_then(|state| state.grown_at),
+            false => None,
+        };
         let mut note = cosignable.note.clone();
         note.add(signature.clone());
         locked.keep_state(&State {
             log: log.name().to_owned(),
             past: log.past().to_vec(),
             note: note.to_string(),
+            grown_at: Some(grown_at.unwrap_or_else(now)),
         })?;
         Ok(signature)
     }

@@ -9,7 +9,7 @@
 //! - [`store`]: what must not be forgotten, on disk before a cosignature leaves
 //! - [`keeper`]: decisions, one at a time: judge, cosign, store
 //! - [`log_client`]: the log as the API shows it
-//! - [`follow`]: the loop over all of that; [`feed`]: other witnesses; [`serve`]: others who ask
+//! - [`follow`]: the loop over all of that, `doubt`: what may right itself; [`feed`]: other witnesses; [`serve`]: others who ask
 //! - [`alarm`]: refusals that a person must see; [`accept`]: what a person then decides
 //! - [`status`]: how it stands
 
@@ -24,6 +24,7 @@ pub mod settings;
 pub mod status;
 pub mod store;
 
+mod doubt;
 mod run;
 
 pub use run::{WitnessError, run};

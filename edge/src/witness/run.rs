@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::doubt::Strays;
 use super::feed::Feeder;
 use super::follow::Follower;
 use super::keeper::{Keeper, KeeperError};
@@ -79,8 +80,10 @@ pub async fn run(settings: WitnessSettings, mut stop: watch::Receiver<bool>) -> 
         status,
         newest,
         doubt: None,
+        strays: Strays::default(),
         heard: Instant::now(),
         silence_told: false,
+        stale_told: false,
         unposted: None,
     };
     tasks.spawn(follower.run());

@@ -27,6 +27,8 @@ pub struct WitnessSettings {
     pub patience: Duration,
     /// How long no checkpoint may be verified before that is an alarm.
     pub silence: Duration,
+    /// How long no newer checkpoint may come before that is an alarm; none for a log that may stand still for any time.
+    pub stale_after: Option<Duration>,
     /// Command that is run when an alarm is raised: program and arguments, without a shell.
     pub alarm: Option<Vec<String>>,
     /// Where requests of others to cosign are answered (C2SP tlog-witness), and the status is shown.
@@ -105,6 +107,8 @@ pub(crate) struct Table {
     patience_s: u64,
     #[serde(default = "defaults::silence_s")]
     silence_s: u64,
+    #[serde(default = "defaults::stale_after_s")]
+    stale_after_s: u64,
     alarm: Option<Vec<String>>,
     listen: Option<SocketAddr>,
     #[serde(default)]
@@ -127,6 +131,10 @@ mod defaults {
     }
     pub(super) fn silence_s() -> u64 {
         300
+    }
+    /// A week: longer than a plant stands still over a weekend with holidays around it.
+    pub(super) fn stale_after_s() -> u64 {
+        604_800
     }
 }
 
@@ -176,6 +184,10 @@ impl Table {
             interval: Duration::from_millis(range("interval_ms", self.interval_ms, 100, 3_600_000)?),
             patience: Duration::from_secs(range("patience_s", self.patience_s, 0, 86_400)?),
             silence: Duration::from_secs(range("silence_s", self.silence_s, 1, 604_800)?),
+            stale_after: match range("stale_after_s", self.stale_after_s, 0, 31_536_000)? {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds)),
+            },
             alarm: self.alarm,
             listen: self.listen,
             feeds,
@@ -259,6 +271,9 @@ mod tests {
         assert_eq!(settings.log_name(), "PeterNeumann");
         assert_eq!(settings.key_file, Path::new("/etc/edge/w.keys"));
         assert_eq!(settings.interval, Duration::from_secs(1));
+        assert_eq!(settings.stale_after, Some(Duration::from_secs(604_800)));
+        let off = check(&(good() + "stale_after_s = 0\n")).unwrap();
+        assert_eq!(off.stale_after, None);
         assert!(settings.listen.is_none() && settings.feeds.is_empty() && settings.alarm.is_none());
     }
 
@@ -272,6 +287,7 @@ mod tests {
                 "witness.log_keys is empty",
             ),
             (good() + "interval_ms = 10\n", "from 100 to"),
+            (good() + "stale_after_s = 31536001\n", "from 0 to"),
             (good() + "alarm = []\n", "absolute path"),
             (good() + "alarm = [\"page\"]\n", "absolute path"),
             (good() + "secret = \"x\"\n", "unknown field"),

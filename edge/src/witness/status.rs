@@ -16,7 +16,7 @@ pub const FILE: &str = "status.json";
 /// How a witness stands.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// `in order`, `alarm`, or `silent` when no checkpoint was verified for long, or ever.
+    /// `in order`, `alarm`, `silent` when no checkpoint was verified for long, or ever, or `stale` when no newer one came for longer.
     pub state: &'static str,
     /// Name of the witness.
     pub witness: String,
@@ -39,6 +39,8 @@ pub struct Last {
     pub posted_at: Option<String>,
     /// What went wrong last, until it succeeds.
     pub last_error: Option<String>,
+    /// Answers so far that were not the log's.
+    pub strays: u64,
 }
 
 /// The figures of a running witness.
@@ -59,6 +61,12 @@ impl WitnessStatus {
         let mut last = self.get();
         last.posted_at = Some(now());
         last.last_error = None;
+    }
+
+    pub(super) fn strayed(&self, reason: &str) {
+        let mut last = self.get();
+        last.strays += 1;
+        last.last_error = Some(reason.to_owned());
     }
 
     pub(super) fn failed(&self, reason: &str) {
@@ -91,6 +99,12 @@ impl Report {
             "alarm"
         } else if is_silent(last.verified_at.as_deref(), settings.silence) {
             "silent"
+        } else if let Some(limit) = settings.stale_after
+            && logs
+                .iter()
+                .any(|log| log.log == settings.log_name() && log.is_stale(limit))
+        {
+            "stale"
         } else {
             "in order"
         };

@@ -68,6 +68,9 @@ pub struct State {
     pub past: Vec<String>,
     /// The checkpoint with the log's signature and this witness's own.
     pub note: String,
+    /// When its size was cosigned first, RFC 3339 UTC. Signing it anew, after a rotation, does not make it younger.
+    #[serde(default)]
+    pub grown_at: Option<String>,
 }
 
 /// An alarm that stands: the witness cosigns nothing of this log until a person has decided.

@@ -45,6 +45,8 @@ pub enum FindingKind {
     MissingRecord,
     /// The bytes of a leaf are no record.
     NotARecord,
+    /// A record of another organisation than the one whose log it is a leaf of.
+    WrongOrganisation,
     /// A value is not the one that the record before it commits to.
     WrongOpening,
     /// Leaves are left out of the walk, or come twice.
@@ -76,6 +78,7 @@ impl FindingKind {
             FindingKind::WrongLeaf => "wrong_leaf",
             FindingKind::MissingRecord => "missing_record",
             FindingKind::NotARecord => "not_a_record",
+            FindingKind::WrongOrganisation => "wrong_organisation",
             FindingKind::WrongOpening => "wrong_opening",
             FindingKind::OutOfOrder => "out_of_order",
             FindingKind::WrongSize => "wrong_size",

@@ -4,7 +4,7 @@ use super::finding::{Finding, FindingKind, Unreadable};
 use super::hex;
 use super::line::{Header, Line};
 use super::show::record_name;
-use super::text::instant;
+use super::text::{instant, uuid_text};
 use super::trust::{GlobalCheckpoint, OldCheckpoint, Trust, is_doubt};
 use crate::checkpoint::Checkpoint;
 use crate::commitment::{self, SALT};
@@ -235,7 +235,13 @@ impl Verifier {
         self.step(index, 0, hash)?;
         self.opened = Some(index);
         match record::check(&self.preimage) {
-            Ok(kind) => count(&mut self.report.records, &mut self.last_kind, kind),
+            Ok(kind) => {
+                count(&mut self.report.records, &mut self.last_kind, kind);
+                let own = record::OWN_RELATIONS.iter().any(|(own, ..)| *own == kind);
+                if own {
+                    self.same_organisation(index);
+                }
+            }
             Err(error) => self.found_at(FindingKind::NotARecord, index, None, error.to_string()),
         }
         if leaf_hash(&self.preimage) != hash {
@@ -251,6 +257,25 @@ impl Verifier {
             index,
             preimage: &self.preimage,
         })
+    }
+
+    /// A record of BatchCortex's own tables says itself whose it is: sealed in another organisation's log it would pass there for one of
+    /// theirs. What someone else's table calls org_id is that table's matter.
+    fn same_organisation(&mut self, index: u64) {
+        let Some(log) = self.origin.as_ref().and_then(Origin::organisation) else {
+            return;
+        };
+        let says = match record::value(&self.preimage, "org_id") {
+            Some(own) if own == log => return,
+            Some(other) => <&[u8; 16]>::try_from(other).map_or_else(
+                |_| "names no organisation".to_owned(),
+                |other| format!("is one of organisation {}", uuid_text(other)),
+            ),
+            None => "names no organisation".to_owned(),
+        };
+        let detail = format!("the record {says}, the log is that of {}", uuid_text(&log));
+        let record = record_name(&self.preimage);
+        self.found_at(FindingKind::WrongOrganisation, index, record, detail);
     }
 
     /// A value of the record before it.

@@ -56,6 +56,16 @@ pub enum Refusal {
         /// Whether it was sealed later than what is held: then it is no belated answer.
         later: bool,
     },
+    /// A tree that is not smaller, and that the log says it sealed before the one held: 422.
+    #[error(
+        "the log says that it sealed the tree of size {offered} before that of size {held}, which was cosigned"
+    )]
+    Backdated {
+        /// The size that was cosigned.
+        held: u64,
+        /// The size offered now.
+        offered: u64,
+    },
     /// An incarnation that does not come after the one held: 422.
     #[error("{offered} does not come after {held}, which was cosigned")]
     Incarnation {
@@ -96,7 +106,19 @@ impl Refusal {
     pub fn convicts(&self) -> bool {
         matches!(
             self,
-            Refusal::Fork { .. } | Refusal::Rollback { later: true, .. } | Refusal::SetBack { .. }
+            Refusal::Fork { .. }
+                | Refusal::Rollback { later: true, .. }
+                | Refusal::Backdated { .. }
+                | Refusal::SetBack { .. }
+        )
+    }
+
+    /// Whether nothing shows that the log has anything to do with it: another log's checkpoint, one that no known key has signed, or none at
+    /// all, as a proxy brings about that mixes up two servers.
+    pub fn is_stray(&self) -> bool {
+        matches!(
+            self,
+            Refusal::Malformed(_) | Refusal::EmptyTree | Refusal::UnknownOrigin | Refusal::Signature(_)
         )
     }
 
@@ -113,6 +135,7 @@ impl Refusal {
             Refusal::Proof(_) => "bad_proof",
             Refusal::Fork { .. } => "fork",
             Refusal::Rollback { .. } => "rollback",
+            Refusal::Backdated { .. } => "backdated",
             Refusal::Incarnation { .. } => "other_incarnation",
             Refusal::SetBack { .. } => "set_back",
             Refusal::SameOrigin => "same_origin",

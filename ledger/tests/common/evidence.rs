@@ -9,7 +9,7 @@ use batchcortex_ledger::note::{SignedNote, Signer};
 use batchcortex_ledger::record::RecordEncoder;
 
 pub const GLOBAL: &str = "batches.example.com/0123456789abcdef/1-00c0ffee";
-pub const ORGANISATION: &str = "2b7e1516-28ae-d2a6-abf7-158809cf4f3c";
+pub const ORGANISATION: &str = "2b2b2b2b-2b2b-2b2b-2b2b-2b2b2b2b2b2b";
 pub const SEALED: &str = "2026-01-02T03:04:05.678901Z";
 
 /// The organisation's log inside a global log of which the rest is made up.
