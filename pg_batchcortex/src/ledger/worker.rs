@@ -97,7 +97,7 @@ pub fn register() {
     }
     BackgroundWorkerBuilder::new("batchcortex launcher")
         .set_type("batchcortex launcher")
-        .set_library("pg_batchcortex")
+        .set_library("$libdir/pg_batchcortex")
         .set_function("batchcortex_launcher")
         .enable_spi_access()
         .set_start_time(BgWorkerStartTime::RecoveryFinished)
@@ -324,7 +324,7 @@ fn idle() -> Vec<u32> {
 fn start(database: u32) {
     let started = BackgroundWorkerBuilder::new("batchcortex sealer")
         .set_type("batchcortex sealer")
-        .set_library("pg_batchcortex")
+        .set_library("$libdir/pg_batchcortex")
         .set_function("batchcortex_sealer")
         .enable_spi_access()
         .set_start_time(BgWorkerStartTime::RecoveryFinished)

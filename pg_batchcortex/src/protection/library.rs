@@ -32,8 +32,7 @@ pub fn is_allowed(library: &str) -> bool {
         .get()
         .map(|list| list.to_string_lossy().into_owned())
         .unwrap_or_default();
-    library == "pg_batchcortex"
-        || own_directory && name == "plpgsql"
+    own_directory && ["pg_batchcortex", "plpgsql"].contains(&name)
         || [&*preloaded, &allowed]
             .iter()
             .flat_map(|list| list.split(','))

@@ -46,6 +46,11 @@ pub fn milliseconds(time: i64) -> u64 {
     (time.div_euclid(1000) + EPOCH).max(0) as u64
 }
 
+/// What [`milliseconds`] is of, at a whole millisecond.
+pub fn microseconds(milliseconds: u64) -> i64 {
+    (milliseconds as i64 - EPOCH) * 1000
+}
+
 /// The milliseconds of a key; none for one that is no UUID version 7.
 pub fn time_of(key: &[u8]) -> Option<u64> {
     (key.len() == 16 && key[6] >> 4 == 7)

@@ -30,6 +30,8 @@ pub struct Beginning {
 impl Beginning {
     /// The tile that holds leaf `size` of a log, and everything after it; none when the log is smaller or its tiles are damaged.
     pub fn at(org_id: Uuid, size: u64) -> Option<Self> {
+        // Always with a tile to read: the times of its keys, which are those of rows, say from when on rows are read.
+        let size = size.saturating_sub(1);
         let size = size - size % u64::from(TILE_WIDTH);
         if size == 0 {
             return Some(Beginning::default());
@@ -51,19 +53,29 @@ impl Beginning {
         self.size / u64::from(TILE_WIDTH)
     }
 
-    /// The earliest time of the leaves that are not left out, at a whole millisecond: ids of records tell no more. With no such leaf, the
-    /// latest time of those that are.
+    /// The earliest time of the leaves that are not left out, at a whole millisecond, as their keys tell it: the times of tiles are under no
+    /// hash, and a key that somebody changed is one without a row.
     fn earliest(&self, org_id: Uuid) -> Option<i64> {
-        let first = self.first_tile();
         let query = format!(
-            "select coalesce((select min(recorded_from) from batchcortex.ledger_tile where org_id = $1 and level = 0 and tile_index >= {first}),
-                             (select max(recorded_to) from batchcortex.ledger_tile where org_id = $1 and level = 0))"
+            "select records from batchcortex.ledger_tile where org_id = $1 and level = 0 and tile_index >= {}",
+            self.first_tile()
         );
-        let mut earliest = None;
-        let mut scan = Scan::open(&query, &[*org_id.as_bytes()], 1);
-        scan.next(|row| earliest = row.get(0).map(|datum| datum.value() as i64));
+        let mut earliest: Option<u64> = None;
+        let mut scan = Scan::open(&query, &[*org_id.as_bytes()], 64);
+        while scan.next(|row| {
+            // SAFETY: a bytea column.
+            let list = row
+                .get(0)
+                .map(|datum| unsafe { with_varlena(datum, <[u8]>::to_vec) })
+                .unwrap_or_default();
+            let times = records::parse(&list)
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(|(_, key)| leaves::time_of(key));
+            earliest = earliest.into_iter().chain(times).min();
+        }) {}
         scan.close();
-        earliest.map(|time| time - time.rem_euclid(1000))
+        earliest.map(leaves::microseconds)
     }
 
     fn read_earlier(&mut self, org_id: Uuid, from: i64) {

@@ -79,7 +79,7 @@ pub(super) type Record = (u32, Key);
 /// Every row and every leaf passes through one: a hash function made for speed, seeded at random in each process.
 pub(super) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
-/// Rows of the project's own tables that may wait for their leaf before more are read: what workers have in their queues comes on top.
+/// Rows of the project's own tables that may wait for their leaf: when so many do, no more are read before the next tile.
 const AHEAD: usize = 100_000;
 
 /// Rows that wait for their leaf, leaves that wait for their row: what is out of step while both stream by.
@@ -87,6 +87,8 @@ const AHEAD: usize = 100_000;
 struct Pairing {
     rows: Map<u32, Map<Key, Hash>>,
     leaves: Map<Record, (u64, Hash)>,
+    /// Rows that were read, less the leaves of their table that came by: whether rows lag behind.
+    lead: Map<u32, i64>,
     /// Rows that were named for their leaf_hash column: that their leaf differs, too, says nothing more.
     named: HashSet<Record>,
 }
@@ -178,6 +180,8 @@ pub fn check(
     statements: Option<Statements<'_>>,
     findings: &mut Vec<Finding>,
 ) -> Summary {
+    // Of the global log there is no row.
+    let of_rows = statements.is_none();
     let disposed = Disposed::read(org_id, sources, findings);
     let mut check = Check {
         log: org_id.to_string(),
@@ -198,7 +202,7 @@ pub fn check(
     let mut rows = Streams {
         own: Own::open(
             Work::of(org_id, sources, beginning.first_tile(), beginning.recorded_from),
-            !sources.iter().any(|source| source.hashed && source.filtered),
+            of_rows && !sources.iter().any(|source| source.hashed && source.filtered),
         ),
         others: sources
             .iter()
@@ -217,7 +221,7 @@ pub fn check(
     let mut above: Vec<Hash> = Vec::new();
     let mut tiles = Scan::open(
         &format!(
-            "select tile_index, width, hashes, records from batchcortex.ledger_tile where org_id = $1 and level = 0 and tile_index >= {} order by tile_index",
+            "select tile_index, width, hashes, records, recorded_from, recorded_to from batchcortex.ledger_tile where org_id = $1 and level = 0 and tile_index >= {} order by tile_index",
             range.size() / u64::from(tile::TILE_WIDTH)
         ),
         &[*org_id.as_bytes()],
@@ -406,6 +410,7 @@ impl Check<'_> {
             );
             return;
         };
+        self.times(index, [number(4), number(5)], &listed);
         self.feed(&listed, rows);
         let begin = range.size();
         let whole = hashes.len() as u64 == full;
@@ -443,6 +448,23 @@ impl Check<'_> {
                 "batchcortex.ledger_tile",
                 format!("0/{index}"),
                 detail,
+            );
+        }
+    }
+
+    /// The times of a tile, by which records and their leaves are looked up, hold those of its records.
+    fn times(&mut self, index: i64, [from, to]: [i64; 2], listed: &[(u32, &[u8])]) {
+        let (from, to) = (leaves::milliseconds(from), leaves::milliseconds(to));
+        // SAFETY: reads the clock.
+        let now = leaves::milliseconds(unsafe { pg_sys::GetCurrentTimestamp() });
+        let hold = |time: u64| (from..=to).contains(&time);
+        let times = listed.iter().filter_map(|(_, key)| leaves::time_of(key));
+        if self.statements.is_none() && (to > now + CLOCK_SET_BACK || !times.into_iter().all(hold)) {
+            self.find(
+                "wrong_tile",
+                "batchcortex.ledger_tile",
+                format!("0/{index}"),
+                "the tile's times do not hold those of its records".to_owned(),
             );
         }
     }
@@ -486,9 +508,9 @@ impl Check<'_> {
         }
         let own = rows.own.relations();
         for id in &own {
-            let leaves = leaves_of(*id);
-            // What is gone never comes: then no more than so many are read ahead.
-            while self.pairing.waiting(*id) < leaves
+            // Rows are counted, not those that wait: some wait for a leaf far away, or for none.
+            *self.pairing.lead.entry(*id).or_default() -= leaves_of(*id) as i64;
+            while self.pairing.lead.get(id).is_some_and(|lead| *lead < 0)
                 && own.iter().map(|id| self.pairing.waiting(*id)).sum::<usize>() < AHEAD
                 && rows.own.next(|relation, row| self.row(relation, row))
             {}
@@ -497,6 +519,7 @@ impl Check<'_> {
 
     fn row(&mut self, relation: u32, row: Hashed) {
         self.rows += 1;
+        *self.pairing.lead.entry(relation).or_default() += 1;
         let record = (relation, row.key);
         if !row.agrees {
             self.find_record(

@@ -65,11 +65,13 @@ const REGISTER: &str = "
                    left join pg_attribute a on a.attrelid = r.relation and a.attname = k.name and not a.attisdropped order by k.i)::oid[],
            c.oid is not null and has_table_privilege(c.oid, 'select')
              or r.hashed and pg_has_role('batchcortex_owner', 'usage'),
-           coalesce(c.relkind = 'p', false), coalesce(row_security_active(c.oid), true),
            c.oid is not null and not exists (
                select from unnest(r.key_columns || r.org_column || case when r.hashed then '{recorded_at,leaf_hash}'::name[] end) k (name)
                 where k.name is not null
-                  and not exists (select from pg_attribute a where a.attrelid = r.relation and a.attname = k.name and not a.attisdropped)),
+                  and not exists (select from pg_attribute a where a.attrelid = r.relation and a.attname = k.name and not a.attisdropped
+                                     -- Rows of the project's own tables are read by these types.
+                                     and (not r.hashed or a.atttypid = case k.name when 'recorded_at' then 'timestamptz'::regtype
+                                                                                   when 'leaf_hash' then 'bytea'::regtype else 'uuid'::regtype end))),
            c.relowner,
            coalesce(has_table_privilege(c.relowner, c.oid, 'select') and has_schema_privilege(c.relowner, c.relnamespace, 'usage'), false)
       from batchcortex.ledger_relation r left join pg_class c on c.oid = r.relation left join pg_namespace n on n.oid = c.relnamespace
@@ -101,12 +103,12 @@ pub fn read(findings: &mut Vec<Finding>) -> Vec<Source> {
                     key_kinds: row.get(7).unwrap_or_report()?,
                     readable: row.get(8).unwrap_or_report()?,
                     named: row.get(8).unwrap_or_report()?,
-                    lender: row.get(12).unwrap_or_report(),
-                    partitioned: row.get(9).unwrap_or_report()?,
-                    filtered: row.get(10).unwrap_or_report()?,
+                    lender: row.get(10).unwrap_or_report(),
+                    partitioned: false,
+                    filtered: true,
                 };
-                let complete = row.get::<bool>(11).unwrap_or_report()?;
-                Some((source, complete, row.get::<bool>(13).unwrap_or_report()?))
+                let complete = row.get::<bool>(9).unwrap_or_report()?;
+                Some((source, complete, row.get::<bool>(11).unwrap_or_report()?))
             })
             .map(|(mut source, complete, lendable)| {
                 // SAFETY: a catalog look-up.
@@ -124,7 +126,7 @@ pub fn read(findings: &mut Vec<Finding>) -> Vec<Source> {
                 if !complete {
                     find(
                         &source.relation,
-                        "the table or a column of it that a leaf needs is missing: its rows cannot be verified",
+                        "the table or a column of it that a leaf needs is missing or of another type: its rows cannot be verified",
                     );
                     source.readable = false;
                 }
@@ -153,6 +155,14 @@ pub fn read(findings: &mut Vec<Finding>) -> Vec<Source> {
                 source.hashed = true;
             }
         }
+    }
+    for source in sources.iter_mut().filter(|source| source.hashed) {
+        // Of the table that is read, whatever the register says.
+        let query = "select c.relkind = 'p', row_security_active(c.oid) from pg_class c where c.oid = to_regclass($1)";
+        let told = Spi::get_two_with_args::<bool, bool>(query, &[source.relation.as_str().into()]);
+        let (partitioned, filtered) = told.unwrap_or_default();
+        source.partitioned = partitioned.unwrap_or(false);
+        source.filtered = filtered.unwrap_or(true);
     }
     sources
 }

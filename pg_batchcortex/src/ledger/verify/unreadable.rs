@@ -9,7 +9,8 @@ use std::ffi::CStr;
 use std::panic::AssertUnwindSafe;
 
 /// Settings under which rows are read in the order in which they lie, by one process.
-const NO_INDEX: [(&CStr, &CStr); 4] = [
+const NO_INDEX: [(&CStr, &CStr); 5] = [
+    (c"enable_seqscan", c"on"),
     (c"enable_indexscan", c"off"),
     (c"enable_indexonlyscan", c"off"),
     (c"enable_bitmapscan", c"off"),
@@ -17,7 +18,8 @@ const NO_INDEX: [(&CStr, &CStr); 4] = [
 ];
 
 /// What PostgreSQL says of a page or a file that it cannot read.
-const UNREADABLE: [PgSqlErrorCode; 3] = [
+const UNREADABLE: [PgSqlErrorCode; 4] = [
+    PgSqlErrorCode::ERRCODE_IO_ERROR,
     PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
     PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED,
     PgSqlErrorCode::ERRCODE_UNDEFINED_FILE,

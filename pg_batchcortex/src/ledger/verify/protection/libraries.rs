@@ -27,9 +27,9 @@ const LOADED: &str = "
     select case s.setdatabase when 0 then 'every database' else (select d.datname::text from pg_database d where d.oid = s.setdatabase) end
            || case s.setrole when 0 then '' else ', role ' || s.setrole::regrole::text end, c
       from pg_db_role_setting s cross join lateral unnest(s.setconfig) c
-     where c like 'session\\_preload\\_libraries=%' or c like 'local\\_preload\\_libraries=%'
+     where c like 'session\\_preload\\_libraries=%' or c like 'local\\_preload\\_libraries=%' or c like 'dynamic\\_library\\_path=%'
     union all
-    select 'server', s.name || '=' || s.setting from pg_settings s where s.name in ('session_preload_libraries', 'local_preload_libraries')";
+    select 'server', s.name || '=' || s.setting from pg_settings s where s.name in ('session_preload_libraries', 'local_preload_libraries', 'dynamic_library_path')";
 
 /// What is made by hand, or comes from elsewhere.
 pub fn check() -> Vec<Finding> {
@@ -97,6 +97,13 @@ fn loaded() -> Vec<Finding> {
     let mut findings = Vec::new();
     for (place, setting) in settings {
         let (name, list) = setting.split_once('=').unwrap_or((&setting, ""));
+        if name == "dynamic_library_path" {
+            if list != "$libdir" {
+                let told = format!("libraries without a directory are looked for in {list}");
+                findings.push(weakened(&place, name, &told));
+            }
+            continue;
+        }
         for library in list.split(',').map(|item| item.trim().trim_matches('"')) {
             let path = format!("$libdir/{library}");
             let allowed = library.is_empty() || library::is_allowed(library) || library::is_allowed(&path);

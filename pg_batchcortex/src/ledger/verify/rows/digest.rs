@@ -57,19 +57,19 @@ pub struct Digester {
 }
 
 impl Digester {
-    /// For rows that look so; none when a column that it needs is missing.
+    /// For rows that look so; none when a column that it needs is missing or of another type.
     pub fn new(desc: &PgTupleDesc<'_>, domain: &str, key_column: &str) -> Option<Self> {
-        let position = |name: &str| {
+        let position = |name: &str, kind: pg_sys::Oid| {
             fields(desc, None)
-                .find(|field| field.name == name)
+                .find(|field| field.name == name && field.kind == kind)
                 .map(|field| field.position)
         };
-        let leaf_hash = position("leaf_hash")?;
+        let leaf_hash = position("leaf_hash", pg_sys::BYTEAOID)?;
         Some(Digester {
             domain: domain.to_owned(),
             fields: fields(desc, Some(leaf_hash)).map(Field::owned).collect(),
-            key: position(key_column)?,
-            recorded_at: position("recorded_at")?,
+            key: position(key_column, pg_sys::UUIDOID)?,
+            recorded_at: position("recorded_at", pg_sys::TIMESTAMPTZOID)?,
             leaf_hash,
             preimage: Vec::with_capacity(4096),
         })
@@ -78,8 +78,7 @@ impl Digester {
     /// Hashes a row. One too large to encode cannot have been hashed when it was written: it agrees with no leaf.
     ///
     /// # Safety
-    /// Values and null flags are those of a row as the digester was made for, with a uuid key, a bytea leaf_hash and a timestamptz
-    /// recorded_at.
+    /// Values and null flags are those of a row as the digester was made for.
     pub unsafe fn digest(&mut self, values: &[pg_sys::Datum], nulls: &[bool]) -> Digest {
         let fields = self.fields.iter().map(Field::borrowed);
         let preimage = std::mem::take(&mut self.preimage);

@@ -8,6 +8,9 @@ use pgrx::prelude::*;
 use pgrx::{check_for_interrupts, pg_sys};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Most helpers: their leader pairs what they send with the leaves, and is not faster than some.
+const MOST: i32 = 16;
+
 /// Bytes of a queue: more than one task gives, so that helpers go on while their leader hashes, too.
 const QUEUE: usize = 2 << 20;
 
@@ -43,17 +46,18 @@ impl Helpers {
     /// Starts as many as max_parallel_workers_per_gather allows; none when it allows none, or the work is small.
     pub fn launch(work: &Work) -> Option<Self> {
         // SAFETY: the sequence that src/backend/access/transam/README.parallel describes; what is allocated is large enough for what is
-        // written to it; an error ends the context with its transaction.
+        // written to it; an error ends the context with its transaction or savepoint.
         unsafe {
-            let wanted =
-                i64::from(pg_sys::max_parallel_workers_per_gather).min(work.tasks() as i64 - 1) as i32;
+            let wanted = pg_sys::max_parallel_workers_per_gather
+                .min(pg_sys::max_parallel_workers)
+                .min(MOST);
             if !work.is_large() || wanted <= 0 || pg_sys::IsInParallelMode() {
                 return None;
             }
             let text = serde_json::to_vec(work).ok()?;
             pg_sys::EnterParallelMode();
             let context = pg_sys::CreateParallelContext(
-                c"pg_batchcortex".as_ptr(),
+                c"$libdir/pg_batchcortex".as_ptr(),
                 c"verification_helper".as_ptr(),
                 wanted,
             );
@@ -118,7 +122,7 @@ impl Helpers {
                     SHM_MQ_SUCCESS => std::slice::from_raw_parts(data.cast::<u8>(), size),
                     SHM_MQ_DETACHED => {
                         self.queues.swap_remove(self.turn);
-                        self.turn = 0;
+                        (self.turn, asked) = (0, 0);
                         continue;
                     }
                     _ => {

@@ -17,7 +17,8 @@ pub struct Own {
 }
 
 impl Own {
-    /// Nothing is read yet. `parallel`: whether row security leaves the caller every row, which is all that helpers see.
+    /// Nothing is read yet. `parallel`: whether row security leaves the caller every row; its
+    /// policies ask for what this process knows of the caller, and helpers do not.
     pub fn open(work: Work, parallel: bool) -> Self {
         Own {
             helpers: parallel.then(|| Helpers::launch(&work)).flatten(),

@@ -38,7 +38,10 @@ pub fn each<'a>(query: &str, body: &'a mut Body<'a>) {
     // SAFETY: the receiver outlives the call; errors leave through it. Without cursor options the plan has no parallel part.
     unsafe {
         let plan = pg_sys::SPI_prepare_cursor(query.as_ptr(), 0, std::ptr::null_mut(), 0);
-        pg_sys::SPI_execute_plan_extended(plan, &raw const options);
+        if plan.is_null() || pg_sys::SPI_execute_plan_extended(plan, &raw const options) < 0 {
+            let said = pg_sys::SPI_result;
+            error!("rows cannot be read: SPI says {said}");
+        }
         pg_sys::SPI_freeplan(plan);
     }
 }

@@ -95,9 +95,11 @@ impl Work {
                 *digester = Digester::new(desc, domain, key_column);
             }
             let Some(digester) = digester else {
-                error!("{relation} has no columns {key_column}, recorded_at and leaf_hash");
+                error!(
+                    "{relation} has no columns {key_column} uuid, recorded_at timestamptz and leaf_hash bytea"
+                );
             };
-            // SAFETY: the columns of the table, whose types no one can change while it is read.
+            // SAFETY: the columns of the table that the digester was made for: nobody changes it while this transaction has a lock on it.
             body(*id, unsafe { digester.digest(values, nulls) });
         });
     }
@@ -140,12 +142,16 @@ fn ends(org_id: Uuid, first_tile: u64, from: Option<i64>) -> Vec<i64> {
         "select recorded_to from batchcortex.ledger_tile
           where org_id = $1 and level = 0 and tile_index >= {first_tile} and tile_index % {TILES} = {TILES} - 1 order by tile_index"
     );
+    // SAFETY: reads the clock.
+    let now = unsafe { pg_sys::GetCurrentTimestamp() };
     let mut ends = Vec::new();
     let mut last = from.map(|from| from - 1);
     let mut scan = Scan::open(&query, &[*org_id.as_bytes()], 1000);
     while scan.next(|row| {
         let time = row.get(0).map(|datum| datum.value() as i64);
-        if let Some(time) = time.filter(|time| last.is_none_or(|last| last < *time)) {
+        // One that was tampered with may lie anywhere.
+        let fits = |time: &i64| last.is_none_or(|last| last < *time) && *time <= now;
+        if let Some(time) = time.filter(fits) {
             ends.push(time);
             last = Some(time);
         }
