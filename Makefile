@@ -1,7 +1,7 @@
 # The verbs of the house. Each one is a script in scripts/; what they share is in scripts/lib.sh.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test build static cluster stop psql install installcheck bench torture controls fmt lint clean
+.PHONY: help demo test build static cluster stop psql install installcheck bench torture fuzz controls fmt lint clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench: build ## measure: every figure a ratio of one run
 
 torture: build ## kill and restart each part of the line many times over (ROUNDS=100)
 	@scripts/torture
+
+fuzz: ## run the fuzz targets of the ledger (FUZZ_SECONDS=60 each)
+	@scripts/fuzz
 
 controls: ## write docs/controls.md from the tests' comments and their last results
 	@scripts/controls

@@ -28,12 +28,14 @@ Output, on standard output: one line a finding (code: line, leaf, record: what),
   wrong_leaf      a record was altered            missing_record  the log has its leaf, the database had no record
   not_a_record    the bytes of a leaf are none    out_of_order    leaves are left out or come twice
   wrong_opening   a value is not the one that its record commits to
+  wrong_organisation  a record of another organisation stands in this one's log
   wrong_size, wrong_root   the leaves are not those of the checkpoint
   wrong_origin    the file mixes logs             not_included    the checkpoint is not in the global log
   not_signed      by no given key of the log      not_witnessed   by too few of the given witnesses
   inconsistent    the log does not continue an old checkpoint: rewritten, or restored to an earlier time
   not_shown       the file has no proof for an old checkpoint (exit 2)
-Of a dump besides: row_without_leaf, wrong_tile, inconsistent_checkpoint, as batchcortex.verify() has them.
+Of a dump besides: row_without_leaf, wrong_tile, inconsistent_checkpoint, as batchcortex.verify() has them, and
+  foreign_statement   restoring the dump would run something that pg_dump does not write
 
 What is vouched for: the bytes of each record shown, its place in the organisation's log, that log's origin, size, root and
 time of sealing, and the same of the global log. Not: scope and exported_at of the first line, records that stand as hashes
@@ -65,7 +67,7 @@ pub struct Arguments {
     old_checkpoints: Vec<PathBuf>,
 
     /// FILE is a dump in plain format (pg_dump): check every record of BatchCortex's own tables in it, every tree, and the global log.
-    /// Rows of other protected tables are counted, and said to be unchecked.
+    /// Rows of other protected tables are counted, and said to be unchecked. Statements that pg_dump does not write are named.
     #[arg(long, conflicts_with = "list")]
     pub dump: bool,
 

@@ -79,13 +79,13 @@ struct Range {
 }
 
 async fn checkpoint(State(answers): State<Shared>) -> String {
-    let mut answers = answers.lock().unwrap();
+    let mut answers = answers.lock().expect("no panic");
     answers.asked += 1;
     answers.checkpoint.clone()
 }
 
 async fn consistency(State(answers): State<Shared>, Query(range): Query<Range>) -> Response {
-    let leaves = answers.lock().unwrap().proofs.clone();
+    let leaves = answers.lock().expect("no panic").proofs.clone();
     match consistency_proof(&leaves[..], range.from, range.to) {
         Ok(path) if !leaves.is_empty() => {
             let path: Vec<String> = path.iter().map(|hash| BASE64_STANDARD.encode(hash)).collect();
@@ -96,7 +96,7 @@ async fn consistency(State(answers): State<Shared>, Query(range): Query<Range>) 
 }
 
 async fn cosignatures(State(answers): State<Shared>, body: String) {
-    answers.lock().unwrap().cosigned.push(body);
+    answers.lock().expect("no panic").cosigned.push(body);
 }
 
 /// The server and the witness that follows it.
@@ -118,12 +118,14 @@ impl Plant {
             .route("/v1/ledger/global/consistency", get(consistency))
             .route("/v1/ledger/global/cosignatures", post(cosignatures))
             .with_state(Arc::clone(&answers));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        let address = listener.local_addr().expect("an address");
         let serving = tokio::spawn(async move {
-            axum::serve(listener, router).await.unwrap();
+            axum::serve(listener, router).await.expect("a server");
         });
-        let directory = TempDir::with_prefix("bc-witness-").unwrap();
+        let directory = TempDir::with_prefix("bc-witness-").expect("a directory");
         let mut settings = settings(directory.path(), &format!("http://{address}"));
         change(&mut settings);
         let mut plant = Plant {
@@ -143,7 +145,9 @@ impl Plant {
     fn start(&mut self) {
         let (settings, stop) = (self.settings.clone(), self.stop.subscribe());
         self.witness = Some(tokio::spawn(async move {
-            batchcortex_edge::witness::run(settings, stop).await.unwrap();
+            batchcortex_edge::witness::run(settings, stop)
+                .await
+                .expect("it runs");
         }));
     }
 
@@ -154,17 +158,17 @@ impl Plant {
     }
 
     fn show(&self, checkpoint: String, proofs: Vec<Hash>) {
-        let mut answers = self.answers.lock().unwrap();
+        let mut answers = self.answers.lock().expect("no panic");
         answers.checkpoint = checkpoint;
         answers.proofs = proofs;
     }
 
     fn asked(&self) -> u32 {
-        self.answers.lock().unwrap().asked
+        self.answers.lock().expect("no panic").asked
     }
 
     fn report(&self) -> Report {
-        Report::from_files(&self.settings).unwrap()
+        Report::from_files(&self.settings).expect("a report")
     }
 
     fn size(&self) -> u64 {
@@ -211,7 +215,7 @@ fn settings(directory: &Path, api_url: &str) -> WitnessSettings {
         "w.example",
         SignatureType::CosignatureV1,
     )
-    .unwrap();
+    .expect("a new file");
     let config = directory.join("edge.toml");
     let alarms = directory.join("alarms").display().to_string();
     let text = format!(
@@ -219,8 +223,8 @@ fn settings(directory: &Path, api_url: &str) -> WitnessSettings {
          interval_ms = 100\npatience_s = 1\nalarm = [\"/bin/sh\", \"-c\", 'echo \"$BATCHCORTEX_ALARM_CODE\" >>\"$0\"', {alarms:?}]\n",
         signer(LOG).verifier()
     );
-    fs::write(&config, text).unwrap();
-    Config::load_witness(&config).unwrap()
+    fs::write(&config, text).expect("a directory");
+    Config::load_witness(&config).expect("settings")
 }
 
 // control: N3

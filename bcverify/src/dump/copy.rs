@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use anyhow::{Context as _, bail};
 
+use super::allowed;
+use super::statement::{Piece, Scanner};
 use crate::input::Input;
 
 /// A COPY block.
@@ -18,16 +20,19 @@ pub struct Block {
 /// A row of a block; none for NULL.
 pub type Fields = Vec<Option<String>>;
 
-/// Reads a dump through: `want` says of each block whether its rows are to be read, `row` takes them with their line.
+/// Reads a dump through: `want` says of each block whether its rows are to be read, `row` takes them with their line, `other` what stands
+/// between the blocks.
 ///
 /// Gives the tables that partitions belong to, by partition.
 pub fn read(
     input: &mut Input,
     mut want: impl FnMut(&Block, &HashMap<String, String>) -> bool,
     mut row: impl FnMut(&Block, u64, Fields) -> anyhow::Result<()>,
+    mut other: impl FnMut(Piece),
 ) -> anyhow::Result<HashMap<String, String>> {
     let mut parents = HashMap::new();
     let mut block: Option<(Block, bool)> = None;
+    let mut scanner = Scanner::default();
     let (mut number, mut blocks) = (0, 0u64);
     while let Some(line) = input.next()? {
         number += 1;
@@ -49,43 +54,54 @@ pub fn read(
                 row(open, number, fields)?;
             }
             None => {
-                let Ok(line) = std::str::from_utf8(line) else {
-                    continue;
-                };
-                if let Some(header) = header(line) {
-                    blocks += 1;
-                    let wanted = want(&header, &parents);
-                    block = Some((header, wanted));
-                } else if let Some((parent, partition)) = attached(line) {
-                    parents.insert(partition, parent);
-                } else if line.starts_with("INSERT INTO batchcortex.") {
-                    bail!("line {number}: the dump holds INSERT statements; dump it without --inserts");
+                let line = String::from_utf8_lossy(line);
+                if scanner.is_between() {
+                    if let Some(header) = header(&line) {
+                        blocks += 1;
+                        let wanted = want(&header, &parents);
+                        block = Some((header, wanted));
+                        continue;
+                    }
+                    if let Some((parent, partition)) = attached(&line) {
+                        parents.insert(partition, parent);
+                    }
                 }
+                scanner.line(number, &line).into_iter().for_each(&mut other);
             }
         }
+    }
+    if let Some(line) = scanner.unfinished() {
+        bail!("line {line}: the dump ends inside a statement");
     }
     if block.is_some() {
         bail!("line {number}: the dump ends inside a table");
     }
     if blocks == 0 {
         bail!(
-            "no table was found: expected a dump in plain format (pg_dump without -Fc, -Fd or -Ft) that holds data"
+            "no table was found: expected a dump in plain format (pg_dump without -Fc, -Fd, -Ft and --inserts) that holds data"
         );
     }
     Ok(parents)
 }
 
-/// `COPY schema.table (column, …) FROM stdin;`
+/// `COPY schema.table (column, …) FROM stdin;` and nothing else on the line.
 fn header(line: &str) -> Option<Block> {
-    let rest = line.strip_prefix("COPY ")?.strip_suffix(") FROM stdin;")?;
-    let (table, columns) = rest.split_once(" (")?;
-    let unquoted = |name: &str| match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
-        Some(quoted) => quoted.replace("\"\"", "\""),
-        None => name.to_owned(),
-    };
+    let rest = line.strip_prefix("COPY ")?;
+    let (_, after) = allowed::name(rest)?;
+    let table = &rest[..rest.len() - after.len()];
+    let (mut columns, mut rest) = (Vec::new(), after.strip_prefix(" (")?);
+    loop {
+        let (column, after) = allowed::part(rest)?;
+        columns.push(column);
+        match after.strip_prefix(", ") {
+            Some(more) => rest = more,
+            None if after == ") FROM stdin;" => break,
+            None => return None,
+        }
+    }
     Some(Block {
         table: table.to_owned(),
-        columns: columns.split(", ").map(unquoted).collect(),
+        columns,
     })
 }
 
@@ -136,6 +152,9 @@ mod tests {
         assert_eq!(block.table, "batchcortex.events_log_2026_11");
         assert_eq!(block.columns, ["org_id", "before", "after"]);
         assert!(header("COPY nonsense").is_none());
+        assert!(header("COPY a.b (c) FROM stdin; DROP TABLE d; COPY e.f (g) FROM stdin;").is_none());
+        let block = header("COPY a.b (\"c, \"\"d\", e) FROM stdin;").expect("a block");
+        assert_eq!(block.columns, ["c, \"d", "e"]);
         assert_eq!(
             attached(
                 "ALTER TABLE ONLY batchcortex.events_log ATTACH PARTITION batchcortex.e1 FOR VALUES FROM ('a') TO ('b');"

@@ -1,9 +1,11 @@
 //! A whole dump in plain format, checked without a database: every record against its leaf, every tree, every checkpoint, the global log,
 //! its signatures. The file is read twice; what is kept in memory is about 150 bytes a leaf.
 
+mod allowed; // which statements pg_dump writes
 mod copy; // a dump as rows
 mod logs; // what the ledger's tables say, checked among themselves
 mod rows; // records against their leaves
+mod statement; // what stands between the rows, cut where psql cuts it
 mod value; // PostgreSQL's text as the bytes of a preimage
 
 use std::fmt::Write as _;
@@ -15,6 +17,7 @@ use crate::arguments::Arguments;
 use crate::check::Verdict;
 use crate::input::Input;
 use logs::Ledger;
+use statement::Piece;
 
 /// Something that does not hold, on one line.
 pub struct Found {
@@ -73,20 +76,50 @@ fn check(arguments: &Arguments, print: &mut dyn FnMut(&Found)) -> anyhow::Result
     let mut print = |found: &Found| print(found);
     let trust = arguments.trust()?;
     let mut ledger = Ledger::default();
+    let mut pieces = Vec::new();
     let parents = copy::read(
         &mut Input::open(&arguments.file)?,
         |block, _| Ledger::wants(&block.table),
         |block, line, fields| ledger.row(&block.table, &block.columns, line, fields),
+        |piece| pieces.extend(suspicious(piece)),
     )?;
+    for piece in &pieces {
+        if let Some(found) = judge(piece, &ledger) {
+            print(&found);
+        }
+    }
     let checked = ledger.check(&trust, &mut print);
     let mut rows = rows::Rows::new(&ledger, checked.leaves, parents);
     copy::read(
         &mut Input::open(&arguments.file)?,
         |block, parents| rows::wants(&ledger, &block.table, parents),
         |block, line, fields| rows.row(block, line, &fields, &mut print),
+        |_| {},
     )?;
     let counts = rows.finish(&mut print);
     Ok(summary(&ledger, &checked.notes, &counts))
+}
+
+/// What may be a finding, so that the thousands of statements that are none are not kept.
+fn suspicious(piece: Piece) -> Option<Piece> {
+    let known = match &piece {
+        Piece::Statement { text, .. } => allowed::objection(text, |_| true).is_none(),
+        Piece::Command { text, .. } => allowed::is_known_command(text),
+    };
+    (!known).then_some(piece)
+}
+
+/// Whoever restores the dump would run it.
+fn judge(piece: &Piece, ledger: &Ledger) -> Option<Found> {
+    let (line, text, why) = match piece {
+        Piece::Command { line, text } => (*line, text, "no command that pg_dump gives to psql"),
+        Piece::Statement { line, text } => {
+            let records = |name: &[String]| ledger.relations.contains_key(&name.join("."));
+            (*line, text, allowed::objection(text, records)?)
+        }
+    };
+    let shown: String = text.chars().take(120).collect();
+    Some(Found::new("foreign_statement", line, format!("{why}: {shown}")))
 }
 
 fn summary(ledger: &Ledger, notes: &[String], counts: &rows::Counts) -> String {

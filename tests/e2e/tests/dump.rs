@@ -61,6 +61,20 @@ async fn a_dump_verifies_without_the_database_and_names_what_was_altered() -> Re
         "create schema weighing",
         "create table weighing.scale (n integer primary key, kg numeric)",
         "select batchcortex.protect('weighing.scale')",
+        "create function weighing.twice(n integer) returns integer begin atomic select case when n > 0 then 2 * n else 0 end; end",
+        "create function weighing.\"odd; name\"() returns text language sql as $f$ select '; $$ DROP TABLE x; $$ \\! id' $f$",
+        "create table weighing.\"other table\" (\"a, b\" text default '; \\! id' check (\"a, b\" <> ')'), c serial primary key, d float8 default 1e300)",
+        "insert into weighing.\"other table\" (\"a, b\") values ('DROP TABLE x;'), (E'\\\\.')",
+        "create view weighing.heavy as select n from weighing.scale where kg > 1",
+        "create materialized view weighing.sums as select sum(kg) from weighing.scale",
+        "create rule nothing as on insert to weighing.\"other table\" where new.c < 0 do instead (select 1; select 2)",
+        "comment on table weighing.scale is E'it''s\\n-- not; a \\\\! command /*'",
+        "create index on weighing.\"other table\" (lower(\"a, b\"))",
+        "create function weighing.noted() returns trigger language plpgsql as 'begin return new; end'",
+        "create trigger noted after update of \"a, b\" on weighing.\"other table\" for each row when (new.c > 1) execute function weighing.noted()",
+        "alter table weighing.\"other table\" disable trigger noted",
+        "create type weighing.state as enum ('a;', 'b')",
+        "select lo_from_bytea(0, '\\x00ff3b')",
         "insert into weighing.scale select i, i / 3.0 from generate_series(1, 5) i",
         "select batchcortex.seal()",
         "create role eva login",
@@ -169,6 +183,30 @@ async fn a_dump_verifies_without_the_database_and_names_what_was_altered() -> Re
     let (code, text) = verify(&whole, other_key, &[])?;
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("not_signed: "), "{text}");
+    // Beside the rows, what restoring the dump would run as well.
+    let (head, tail) = content.split_once("\nCOPY ").context("rows")?;
+    for statement in [
+        "UPDATE batchcortex.batch SET name = 'another';",
+        "alter table batchcortex.events_log disable trigger all;",
+        "ALTER TABLE weighing.scale DISABLE TRIGGER append_only;",
+        "DO $$ BEGIN DELETE FROM batchcortex.tag; END $$;",
+        "COMMENT ON SCHEMA weighing IS ''; DROP TABLE weighing.scale;",
+        "SET session_replication_role = replica;",
+        "\\! id",
+    ] {
+        for altered_dump in [
+            format!("{head}\n{statement}\nCOPY {tail}"),
+            format!("{content}{statement}\n"),
+        ] {
+            std::fs::write(&altered, altered_dump)?;
+            let (code, text) = verify(&altered, &key, &[])?;
+            assert_eq!(code, 1, "{statement}: {text}");
+            assert!(
+                text.starts_with("foreign_statement: line ") && text.contains("TAMPERED:   1 findings"),
+                "{statement}: {text}"
+            );
+        }
+    }
 
     // Altered in the database, behind broken glass, the hash made to fit.
     drop(api);
@@ -206,7 +244,14 @@ async fn a_dump_verifies_without_the_database_and_names_what_was_altered() -> Re
     let (code, text) = verify(&whole, &key, &[])?;
     assert_eq!(code, 1, "{text}");
     assert!(
-        text.starts_with("wrong_leaf: ") && text.contains(&one.to_string()),
+        text.lines()
+            .any(|line| line.starts_with("wrong_leaf: ") && line.contains(&one.to_string())),
+        "{text}"
+    );
+    // The triggers that were switched off for it are in the dump as well.
+    assert!(
+        text.contains("foreign_statement: ")
+            && text.contains("what protects a table of records is switched off"),
         "{text}"
     );
     Ok(())
