@@ -56,3 +56,29 @@ reset session authorization;
 select batchcortex.revoke_auditor('regress_parallel_auditor', :'org', 'done') is not null as revoked;
 drop owned by regress_parallel_auditor;
 drop role regress_parallel_auditor;
+\echo stopped in the middle: the transaction is over, or the block, and nothing else
+create table public.after_an_error (note text);
+set statement_timeout = '20ms';
+select count(*) from batchcortex.verify();
+reset statement_timeout;
+insert into after_an_error values ('the next statement');
+set statement_timeout = '20ms';
+do $$ begin
+    begin
+        perform batchcortex.verify();
+    exception when query_canceled then
+        raise warning 'stopped';
+    end;
+    insert into public.after_an_error values ('the same transaction');
+end $$;
+reset statement_timeout;
+begin;
+set local statement_timeout = '20ms';
+savepoint s;
+select count(*) from batchcortex.verify();
+rollback to s;
+set local statement_timeout = 0;
+insert into after_an_error values ('after a savepoint');
+commit;
+select * from after_an_error;
+drop table after_an_error;

@@ -59,3 +59,14 @@ update batchcortex.ledger_tile t
   from batchcortex.events_log e where e.org_id = :'org' and e.event_id::text like '%ffffffffffff' and t.org_id = :'org' and t.level = 0 and t.tile_index = 0;
 select code, case when code = 'wrong_tile' then record end as record from batchcortex.verify_since(:'org', :old_size, :'old_root') where code <> 'weakened_protection' order by 1;
 rollback;
+\echo a record added now, where the times of tiles say that nothing comes from so early: they decide nothing
+begin;
+alter table batchcortex.ledger_tile disable trigger all;
+alter table batchcortex.events_log disable trigger all;
+update batchcortex.events_log e set reason = 'added' where org_id = :'org' and event_id = (select max(event_id::text)::uuid from batchcortex.events_log where org_id = :'org');
+update batchcortex.ledger_tile set recorded_from = '9999-01-01', recorded_to = '9999-01-02' where org_id = :'org' and level = 0;
+select code from batchcortex.verify_since(:'org', :old_size, :'old_root') where code <> 'weakened_protection' group by 1 order by 1;
+update batchcortex.ledger_tile set recorded_from = '-infinity', recorded_to = 'infinity' where org_id = :'org' and level = 0;
+select code from batchcortex.verify_since(:'org', :old_size, :'old_root') where code <> 'weakened_protection' group by 1 order by 1;
+select code from batchcortex.verify(:'org') where code <> 'weakened_protection' group by 1 order by 1;
+rollback;

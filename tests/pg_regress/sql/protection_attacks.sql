@@ -230,6 +230,7 @@ insert into attack (kind, statements, no_effect) values
 ('a library loaded', 'load ''/tmp/own.so''', null),
 ('a library loaded from elsewhere', 'set local dynamic_library_path = ''/tmp''; load ''plpgsql''', null),
 ('a library that sessions load', 'alter role regress_attacker set session_preload_libraries = ''auto_explain''', null),
+('libraries looked for elsewhere', 'alter role regress_attacker set dynamic_library_path = ''/tmp''', null),
 ('a function moved to pg_catalog', 'create function regress_attack.own() returns integer language sql as ''select 1''; alter function regress_attack.own() set schema pg_catalog', null),
 ('a cast of PostgreSQL''s types', 'create function regress_attack.own(boolean) returns bigint language sql as ''select 1::bigint''; create cast (boolean as bigint) with function regress_attack.own(boolean) as implicit', null),
 ('an index of ours', 'do $d$ declare i regclass; begin select indexrelid::regclass into i from pg_index where indrelid = ''batchcortex.session''::regclass and not indisprimary order by 1 limit 1; execute ''drop index '' || i; end $d$', null),

@@ -34,6 +34,12 @@ do $$ begin execute format('create index computes on batchcortex.events_log_%s (
 select code, regexp_replace(relation, '\d{4}_\d{2}', 'YYYY_MM') as relation, record, detail from finding;
 rollback;
 begin;
+-- Read as what it was, it would end the server.
+alter table batchcortex.legal_hold disable trigger all;
+alter table batchcortex.legal_hold alter column leaf_hash type bigint using 1;
+select code, relation, record, detail from finding where relation = 'batchcortex.ledger_relation';
+rollback;
+begin;
 -- An event written by hand does not take the place of the one that migrate() wrote.
 alter table batchcortex.batch add constraint swallow check (number <> 'x');
 select batchcortex.log_event('schema.structure', 'schema_migration', max(version)::text, after => batchcortex.schema_structure()) is not null as told from batchcortex.schema_migration;
