@@ -4,6 +4,7 @@ use super::entry::Entry;
 use super::{leaf, worker};
 use crate::error::{self, Refusal};
 use crate::row::{Row, uuid_bytes};
+use batchcortex_ledger::global::GLOBAL;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
@@ -72,6 +73,12 @@ impl Foreign {
                 .get(leaf::position(row, name)?)
                 .map_or(INSTALLATION, |org_id| unsafe { uuid_bytes(org_id) }),
         };
+        if org_id == GLOBAL {
+            return Err(Refusal::new(
+                error::UNACCEPTABLE,
+                "ffffffff-ffff-ffff-ffff-ffffffffffff is the global log, of which no record is a leaf",
+            ));
+        }
         let entry = Entry {
             org_id,
             relation_id: self.id,

@@ -9,7 +9,7 @@ use pgrx::datum::Uuid;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ const RETRY: Duration = Duration::from_secs(60);
 thread_local! {
     /// Organisations whose tree cannot grow, and until when their leaves are left in the queue.
     static DAMAGED: RefCell<BTreeMap<[u8; 16], Instant>> = const { RefCell::new(BTreeMap::new()) };
+    /// When the global log could not go on: until when nothing is sealed.
+    static HELD: Cell<Option<Instant>> = const { Cell::new(None) };
     /// What the server's log has been told of them.
     static TOLD: RefCell<BTreeMap<[u8; 16], String>> = const { RefCell::new(BTreeMap::new()) };
 }
@@ -37,6 +39,7 @@ pub struct Pass {
 /// Looks at damaged trees again now: somebody asks for sealing, and may have mended them.
 pub fn retry_damaged() {
     DAMAGED.with_borrow_mut(BTreeMap::clear);
+    HELD.set(HELD.get().map(|_| Instant::now()));
 }
 
 /// Seals what waits, up to [`MOST`] leaves. The leaves of an organisation whose tree is damaged, or not what was signed last, go on waiting,
@@ -50,7 +53,7 @@ pub fn pass(client: &mut SpiClient<'_>) -> Pass {
     };
     Pass {
         sealed,
-        damaged: DAMAGED.with_borrow(BTreeMap::len),
+        damaged: DAMAGED.with_borrow(BTreeMap::len) + usize::from(HELD.get().is_some()),
     }
 }
 
@@ -59,11 +62,17 @@ fn seal(client: &mut SpiClient<'_>, entries: Vec<Entry>) -> usize {
         Ok(continuity) => continuity,
         Err(damage) => {
             put_back(client, &entries);
-            leave_alone(GLOBAL, damage);
+            HELD.set(Some(Instant::now() + RETRY));
+            tell(
+                GLOBAL,
+                format!("nothing is sealed, run batchcortex.verify: the global log cannot go on: {damage}"),
+            );
             return 0;
         }
     };
-    goes_on(GLOBAL);
+    if HELD.take().is_some() {
+        goes_on(GLOBAL);
+    }
     let mut by_org: BTreeMap<[u8; 16], Vec<Entry>> = BTreeMap::new();
     for entry in entries {
         by_org.entry(entry.org_id).or_default().push(entry);
@@ -72,6 +81,7 @@ fn seal(client: &mut SpiClient<'_>, entries: Vec<Entry>) -> usize {
     for (org_id, mut entries) in by_org {
         entries.sort_by_key(|entry| entry.recorded_at);
         let grown = match org_id {
+            // Queued by hand.
             GLOBAL => Err("no record is a leaf of the global log".to_owned()),
             _ => continuity
                 .head(client, org_id)
@@ -95,23 +105,27 @@ fn seal(client: &mut SpiClient<'_>, entries: Vec<Entry>) -> usize {
     sealed
 }
 
-/// Leaves a log's leaves in the queue for a while. The server's log tells it once.
+/// Leaves a log's leaves in the queue for a while.
 fn leave_alone(org_id: [u8; 16], damage: String) {
     DAMAGED.with_borrow_mut(|damaged| damaged.insert(org_id, Instant::now() + RETRY));
+    if org_id != GLOBAL {
+        let org = Uuid::from_bytes(org_id);
+        tell(
+            org_id,
+            format!(
+                "nothing is sealed of organisation {org}, run batchcortex.verify: its log cannot go on: {damage}"
+            ),
+        );
+    }
+}
+
+/// Tells the server's log once.
+fn tell(org_id: [u8; 16], damage: String) {
     TOLD.with_borrow_mut(|told| {
-        if told.get(&org_id) == Some(&damage) {
-            return;
+        if told.get(&org_id) != Some(&damage) {
+            warning!("pg_batchcortex: {damage}");
+            told.insert(org_id, damage);
         }
-        match org_id {
-            GLOBAL => warning!(
-                "pg_batchcortex: nothing is sealed, run batchcortex.verify: the global log cannot go on: {damage}"
-            ),
-            _ => warning!(
-                "pg_batchcortex: nothing is sealed of organisation {}, run batchcortex.verify: its log cannot go on: {damage}",
-                Uuid::from_bytes(org_id)
-            ),
-        }
-        told.insert(org_id, damage);
     });
 }
 
@@ -133,7 +147,7 @@ fn take(client: &mut SpiClient<'_>) -> Vec<Entry> {
         damaged.keys().map(|org_id| org_id.to_vec()).collect()
     });
     // Behind a damaged global log every leaf waits.
-    if left_alone.iter().any(|org_id| *org_id == GLOBAL) {
+    if HELD.get().is_some_and(|until| until > Instant::now()) {
         return Vec::new();
     }
     let condition = if left_alone.is_empty() {

@@ -70,3 +70,20 @@ update batchcortex.ledger_tile set recorded_from = '-infinity', recorded_to = 'i
 select code from batchcortex.verify_since(:'org', :old_size, :'old_root') where code <> 'weakened_protection' group by 1 order by 1;
 select code from batchcortex.verify(:'org') where code <> 'weakened_protection' group by 1 order by 1;
 rollback;
+\echo a log that ends with many leaves of a table of others, whose keys tell no time, whatever they look like
+create table public.lot (name text primary key, org_id uuid);
+select batchcortex.protect('public.lot', 'org_id');
+insert into lot select format('LOT-x%s', lpad(i::text, 9, '0')), :'org' from generate_series(1, 800) i;
+select batchcortex.seal() > 0 as sealed;
+select size as all_size, encode(root, 'hex') as all_root from batchcortex.ledger_tree where org_id = :'org' \gset
+select code from batchcortex.verify_since(:'org', :all_size, decode(:'all_root', 'hex')) where code <> 'weakened_protection';
+select code from batchcortex.verify_since(:'org', :old_size, :'old_root') where code <> 'weakened_protection';
+select code from batchcortex.verify(:'org') where code <> 'weakened_protection';
+select count(*) from batchcortex.verify_since(:'org', 0, sha256('')) where code <> 'weakened_protection';
+begin;
+alter table lot disable trigger all;
+update lot set org_id = null where name = 'LOT-x000000500';
+select code, record from batchcortex.verify_since(:'org', :old_size, :'old_root') where code <> 'weakened_protection';
+rollback;
+\echo the global log holds no records
+insert into lot values ('of no organisation', 'ffffffff-ffff-ffff-ffff-ffffffffffff');

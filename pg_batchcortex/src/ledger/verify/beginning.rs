@@ -6,11 +6,13 @@ use crate::ledger::proof::{is_tile_of, stored_range};
 use crate::ledger::records;
 use crate::ledger::scan::Scan;
 use crate::retention::leaves;
-use crate::row::with_varlena;
+use crate::row::{Row, with_varlena};
+use batchcortex_ledger::global::GLOBAL;
 use batchcortex_ledger::hash::Hash;
 use batchcortex_ledger::merkle::{CompactRange, root_of};
 use batchcortex_ledger::tile::{self, TILE_WIDTH};
 use pgrx::datum::Uuid;
+use std::collections::HashSet;
 
 /// The leaves that are left out, as far as the rest needs them.
 #[derive(Default)]
@@ -28,24 +30,52 @@ pub struct Beginning {
 }
 
 impl Beginning {
-    /// The tile that holds leaf `size` of a log, and everything after it; none when the log is smaller or its tiles are damaged.
-    pub fn at(org_id: Uuid, size: u64) -> Option<Self> {
-        // Always with a tile to read: the times of its keys, which are those of rows, say from when on rows are read.
-        let size = size.saturating_sub(1);
-        let size = size - size % u64::from(TILE_WIDTH);
+    /// The tile that holds the last of `size` leaves, and everything after it, of the global log; none when the log is smaller or its tiles
+    /// are damaged.
+    pub fn of_global(size: u64) -> Option<Self> {
+        Self::at(
+            Uuid::from_bytes(GLOBAL),
+            size.saturating_sub(1) / u64::from(TILE_WIDTH),
+        )
+    }
+
+    /// The same of an organisation's log, or an earlier tile: the newest that a record of the project's own tables, `own`, has a leaf in. The
+    /// times of keys, which are those of rows, say from when on rows are read.
+    pub fn of_log(org_id: Uuid, size: u64, own: &HashSet<u32>) -> Option<Self> {
+        let last = size.saturating_sub(1) / u64::from(TILE_WIDTH);
+        let query = format!(
+            "select tile_index, records from batchcortex.ledger_tile where org_id = $1 and level = 0 and tile_index <= {last} order by tile_index desc"
+        );
+        let mut first = None;
+        let mut scan = Scan::open(&query, &[*org_id.as_bytes()], 1);
+        while first.is_none()
+            && scan.next(|row| {
+                first = row
+                    .get(0)
+                    .filter(|_| earliest(&list(row, 1), own).is_some())
+                    .map(|datum| datum.value() as u64);
+            })
+        {}
+        scan.close();
+        let mut beginning = Self::at(org_id, first?)?;
+        if beginning.size > 0 {
+            beginning.recorded_from = beginning.earliest(org_id, own);
+            let from = beginning.recorded_from?;
+            beginning.read_earlier(org_id, from, own);
+        }
+        Some(beginning)
+    }
+
+    fn at(org_id: Uuid, first_tile: u64) -> Option<Self> {
+        let size = first_tile * u64::from(TILE_WIDTH);
         if size == 0 {
             return Some(Beginning::default());
         }
-        let mut beginning = Beginning {
+        Some(Beginning {
             size,
             range: stored_range(org_id, size)?,
             ..Beginning::default()
-        };
-        beginning.recorded_from = beginning.earliest(org_id);
-        if let Some(from) = beginning.recorded_from {
-            beginning.read_earlier(org_id, from);
-        }
-        Some(beginning)
+        })
     }
 
     /// The tile that it begins with.
@@ -55,30 +85,19 @@ impl Beginning {
 
     /// The earliest time of the leaves that are not left out, at a whole millisecond, as their keys tell it: the times of tiles are under no
     /// hash, and a key that somebody changed is one without a row.
-    fn earliest(&self, org_id: Uuid) -> Option<i64> {
+    fn earliest(&self, org_id: Uuid, own: &HashSet<u32>) -> Option<i64> {
         let query = format!(
             "select records from batchcortex.ledger_tile where org_id = $1 and level = 0 and tile_index >= {}",
             self.first_tile()
         );
-        let mut earliest: Option<u64> = None;
+        let mut first: Option<u64> = None;
         let mut scan = Scan::open(&query, &[*org_id.as_bytes()], 64);
-        while scan.next(|row| {
-            // SAFETY: a bytea column.
-            let list = row
-                .get(0)
-                .map(|datum| unsafe { with_varlena(datum, <[u8]>::to_vec) })
-                .unwrap_or_default();
-            let times = records::parse(&list)
-                .unwrap_or_default()
-                .into_iter()
-                .filter_map(|(_, key)| leaves::time_of(key));
-            earliest = earliest.into_iter().chain(times).min();
-        }) {}
+        while scan.next(|row| first = first.into_iter().chain(earliest(&list(row, 0), own)).min()) {}
         scan.close();
-        earliest.map(leaves::microseconds)
+        first.map(leaves::microseconds)
     }
 
-    fn read_earlier(&mut self, org_id: Uuid, from: i64) {
+    fn read_earlier(&mut self, org_id: Uuid, from: i64, own: &HashSet<u32>) {
         let query = format!(
             "select tile_index, hashes, records from batchcortex.ledger_tile
               where org_id = $1 and level = 0 and tile_index < {} and recorded_to >= '2000-01-01 00:00:00+00'::timestamptz + '{from} microseconds'::interval",
@@ -107,11 +126,30 @@ impl Beginning {
                 .zip(listed);
             for ((index, hash), (relation, key)) in leaves {
                 // Of rows that are read: those of the project's own tables from that time on.
-                if leaves::time_of(key).is_some_and(|time| time >= leaves::milliseconds(from)) {
+                if own.contains(&relation)
+                    && leaves::time_of(key).is_some_and(|time| time >= leaves::milliseconds(from))
+                {
                     earlier.insert((relation, Key::of(key)), (index, *hash));
                 }
             }
         }) {}
         scan.close();
     }
+}
+
+/// The list of a tile's records.
+fn list(row: &Row<'_>, position: usize) -> Vec<u8> {
+    row.get(position)
+        // SAFETY: a bytea column.
+        .map(|datum| unsafe { with_varlena(datum, <[u8]>::to_vec) })
+        .unwrap_or_default()
+}
+
+/// The earliest time of the records of own tables, in milliseconds since 1970-01-01 UTC.
+fn earliest(list: &[u8], own: &HashSet<u32>) -> Option<u64> {
+    records::parse(list)?
+        .into_iter()
+        .filter(|(relation, _)| own.contains(relation))
+        .filter_map(|(_, key)| leaves::time_of(key))
+        .min()
 }

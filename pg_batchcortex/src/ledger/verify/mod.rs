@@ -31,6 +31,7 @@ use global::Statements;
 use log::Summary;
 use pgrx::datum::{Json, Uuid};
 use pgrx::prelude::*;
+use std::collections::HashSet;
 use std::time::Instant;
 
 /// Something that is not as it was recorded.
@@ -93,10 +94,13 @@ fn check(org: Option<Uuid>, known: Option<&Known>) -> Verification {
     findings.extend(witnesses::check());
     findings.extend(waiting::check(org));
     let lives = Lives::read();
+    let own = sources::own(&sources);
     let (mut logs, mut first_statement) = (Vec::new(), 0);
     let visible = log::all(org, &sources);
     for org_id in visible.iter().copied() {
-        let beginning = known.map_or_else(Beginning::default, |known| begin(org_id, known, &mut findings));
+        let beginning = known.map_or_else(Beginning::default, |known| {
+            begin(org_id, known, &own, &mut findings)
+        });
         if beginning.size > 0 {
             first_statement = global::first_of(org_id, beginning.size);
         }
@@ -110,7 +114,7 @@ fn check(org: Option<Uuid>, known: Option<&Known>) -> Verification {
         ));
     }
     let global = Uuid::from_bytes(GLOBAL);
-    let beginning = Beginning::at(global, first_statement).unwrap_or_default();
+    let beginning = Beginning::of_global(first_statement).unwrap_or_default();
     // SAFETY: a catalog look-up.
     let named = if unsafe { pg_sys::superuser() } {
         None
@@ -139,10 +143,10 @@ fn check(org: Option<Uuid>, known: Option<&Known>) -> Verification {
 }
 
 /// Where to begin: behind what is known, if it is the beginning of the log that is stored.
-fn begin(org_id: Uuid, known: &Known, findings: &mut Vec<Finding>) -> Beginning {
+fn begin(org_id: Uuid, known: &Known, own: &HashSet<u32>, findings: &mut Vec<Finding>) -> Beginning {
     let stored = stored_range(org_id, known.size).map(|range| range.root());
     if stored == Some(known.root) {
-        let beginning = Beginning::at(org_id, known.size).unwrap_or_default();
+        let beginning = Beginning::of_log(org_id, known.size, own).unwrap_or_default();
         findings.extend(beginning.wrong_tiles.iter().map(|tile| Finding {
             log: org_id.to_string(),
             code: "wrong_tile",
