@@ -172,7 +172,11 @@ pub fn read(findings: &mut Vec<Finding>) -> Vec<Source> {
     for source in sources.iter_mut().filter(|source| source.hashed) {
         // Of the table that is read, whatever the register says.
         let query = "select c.relkind = 'p', row_security_active(c.oid) from pg_class c where c.oid = to_regclass($1)";
-        let told = Spi::get_two_with_args::<bool, bool>(query, &[source.relation.as_str().into()]);
+        // Through select: on a replica nothing may take a transaction id.
+        let told = Spi::connect(|client| {
+            let rows = client.select(query, Some(1), &[source.relation.as_str().into()]);
+            rows.unwrap_or_report().first().get_two::<bool, bool>()
+        });
         let (partitioned, filtered) = told.unwrap_or_default();
         source.partitioned = partitioned.unwrap_or(false);
         source.filtered = filtered.unwrap_or(true);
