@@ -1,10 +1,10 @@
 //! What is up, for load balancers and people.
 
 use crate::anchor::directory;
+use crate::ask;
 use crate::checkpoint_key;
 use crate::ledger::worker;
 use crate::settings::WITNESS_QUORUM;
-use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 
 /// One row a component: library, schema, sealer, the checkpoint directory where there is one, witness; 'up', 'lagging' or 'down' and a line
@@ -29,12 +29,12 @@ pub fn health() -> TableIterator<
     } else {
         "not in shared_preload_libraries: nothing is sealed".to_owned()
     };
-    let migrated = Spi::get_one::<bool>("select to_regclass('batchcortex.schema_migration') is not null")
-        .unwrap_or_report()
-        == Some(true);
+    let migrated = ask::one::<bool>(
+        "select to_regclass('batchcortex.schema_migration') is not null",
+        &[],
+    ) == Some(true);
     let schema = if migrated {
-        let version =
-            Spi::get_one::<i32>("select max(version) from batchcortex.schema_migration").unwrap_or_report();
+        let version: Option<i32> = ask::one("select max(version) from batchcortex.schema_migration", &[]);
         format!("migration {}", version.unwrap_or(0))
     } else {
         "run CALL batchcortex.migrate()".to_owned()
@@ -77,24 +77,25 @@ const WITNESS_PATIENCE: i64 = 60;
 
 /// Whether the witnesses keep up. `lagging` is no reason to turn requests away: records are sealed all the same.
 fn witness() -> Option<(String, String, String)> {
-    let there = Spi::get_one::<bool>("select to_regclass('batchcortex.ledger_cosignature') is not null");
-    if there.unwrap_or_report() != Some(true) {
+    let there: Option<bool> = ask::one(
+        "select to_regclass('batchcortex.ledger_cosignature') is not null",
+        &[],
+    );
+    if there != Some(true) {
         return None;
     }
     let quorum = WITNESS_QUORUM.get();
-    let (active, covered) = Spi::get_two_with_args::<i64, i64>(
+    let (active, covered) = ask::two::<i64, i64>(
         "select (select count(distinct w.witness) from batchcortex.witnesses() w where w.active), batchcortex.witnessed_size($1)",
         &[quorum.into()],
-    )
-    .unwrap_or_report();
+    );
     let (active, covered) = (active.unwrap_or(0), covered.unwrap_or(0));
     // The oldest checkpoint that the quorum has not cosigned, and the newest one.
-    let behind = Spi::get_one_with_args::<i64>(
+    let behind: i64 = ask::one(
         "select extract(epoch from clock_timestamp() - k.sealed_at)::bigint from batchcortex.ledger_checkpoint k
           where k.org_id = 'ffffffff-ffff-ffff-ffff-ffffffffffff' and k.tree_size > $1 order by k.tree_size limit 1",
         &[covered.into()],
     )
-    .unwrap_or_default()
     .unwrap_or(0);
     let (status, detail) = if active == 0 {
         (

@@ -4,6 +4,7 @@
 
 mod access; // budgets of requests, organisations of an auditor
 mod anchor; // what says outside of the database how far the log had come
+mod ask; // questions that a replica can answer
 mod assign; // settings that the library changes for a while
 mod capture; // row changes of tracked tables
 mod checkpoint_key; // the key that signs checkpoints

@@ -1,5 +1,6 @@
 //! Inclusion and consistency proofs (RFC 6962 §2.1.1, §2.1.2), made from the stored tiles and checked without them.
 
+use crate::ask;
 use batchcortex_ledger::hash::Hash;
 use batchcortex_ledger::merkle::{self, CompactRange, NodeSource};
 use batchcortex_ledger::tile::{self, TileSource, Tiles};
@@ -43,11 +44,11 @@ impl StoredTiles {
 
     /// None when the tree is smaller: the proof of a tree of one leaf is empty and would read no tile.
     fn reaching(org_id: Uuid, size: i64) -> Option<Self> {
-        let enough = Spi::get_one_with_args::<bool>(
+        let enough: Option<bool> = ask::one(
             "select exists (select from batchcortex.ledger_tree where org_id = $1 and size >= $2)",
             &[org_id.into(), size.into()],
         );
-        (enough.unwrap_or_report() == Some(true)).then_some(StoredTiles { org_id })
+        (enough == Some(true)).then_some(StoredTiles { org_id })
     }
 }
 

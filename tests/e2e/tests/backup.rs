@@ -169,6 +169,17 @@ async fn a_base_backup_goes_back_to_a_moment_and_a_replica_verifies() -> Result<
     })
     .await?;
     ensure!(verify(&standby).await?.is_empty(), "found on the replica");
+    // It proves, too, and says how it is.
+    let proves: bool = standby
+        .query_one(
+            "select bool_and(batchcortex.verify_consistency(size, size, root, root, batchcortex.consistency_proof(org_id, size, size)))
+                    and (select count(*) > 0 from batchcortex.health())
+               from batchcortex.ledger_tree",
+            &[],
+        )
+        .await?
+        .get(0);
+    ensure!(proves, "no proof on the replica");
     let report: String = standby
         .query_one("select batchcortex.verify_report()::text", &[])
         .await?

@@ -2,6 +2,7 @@
 //! into the table acts as that person, so it must be named.
 
 use super::Finding;
+use crate::ask;
 use pgrx::datum::Uuid;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
@@ -48,11 +49,7 @@ const READABLE: &str = "select has_column_privilege('batchcortex.session', 'toke
 
 /// Findings about the sessions that the caller may see, or those of one organisation.
 pub fn check(org: Option<Uuid>) -> Vec<Finding> {
-    // Not Spi::get_one, which takes a transaction id: a standby has none to give.
-    let readable = Spi::connect(|client| {
-        let mut rows = client.select(READABLE, None, &[]).unwrap_or_report();
-        rows.next().and_then(|row| row.get::<bool>(1).unwrap_or_report()) == Some(true)
-    });
+    let readable = ask::one::<bool>(READABLE, &[]) == Some(true);
     let query = query(if readable {
         "sha256(s.token_sha256)"
     } else {

@@ -1,6 +1,7 @@
 //! The tables whose rows are leaves: the project's own, as this library knows them, and those given to `protect()`, as the log tells.
 
 use super::Finding;
+use crate::ask;
 use crate::identity::unscoped::unscoped;
 use crate::ledger::scan::Scan;
 use crate::row::with_varlena;
@@ -172,12 +173,7 @@ pub fn read(findings: &mut Vec<Finding>) -> Vec<Source> {
     for source in sources.iter_mut().filter(|source| source.hashed) {
         // Of the table that is read, whatever the register says.
         let query = "select c.relkind = 'p', row_security_active(c.oid) from pg_class c where c.oid = to_regclass($1)";
-        // Through select: on a replica nothing may take a transaction id.
-        let told = Spi::connect(|client| {
-            let rows = client.select(query, Some(1), &[source.relation.as_str().into()]);
-            rows.unwrap_or_report().first().get_two::<bool, bool>()
-        });
-        let (partitioned, filtered) = told.unwrap_or_default();
+        let (partitioned, filtered) = ask::two::<bool, bool>(query, &[source.relation.as_str().into()]);
         source.partitioned = partitioned.unwrap_or(false);
         source.filtered = filtered.unwrap_or(true);
     }
