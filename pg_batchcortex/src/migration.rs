@@ -32,6 +32,7 @@ const STEPS: &[(&str, &str)] = &[
         include_str!("../../sql/migrations/0013_redaction.sql"),
     ),
     ("keeping", include_str!("../../sql/migrations/0014_keeping.sql")),
+    ("told", include_str!("../../sql/migrations/0015_told.sql")),
 ];
 
 /// Steps of this library, in order: number from 1, name, SQL statements, SHA-256 of the statements.

@@ -348,10 +348,11 @@ begin
      where p.partition = name and p.login_oid <> batchcortex.login_oid() and p.recorded_by <> pg_get_userbyid(batchcortex.login_oid()::oid)
        and p.recorded_at > clock_timestamp() - interval '30 days' order by p.recorded_at desc limit 1;
     if span.relation = 'events_log' then
-        -- verify() compares protected tables, tracked tables and the structure of the schema with these events: they are told anew.
-        for went in execute format('select e.event_id, e.record_id, e.after, e.recorded_at from %s e
-                                     where e.org_id = ''00000000-0000-0000-0000-000000000000'' and e.action = ''table.protected'' order by e.recorded_at', partition) loop
-            perform batchcortex.log_event('table.protected', 'table', went.record_id, after => went.after,
+        -- verify() compares protected, soft-deletable and tracked tables and the structure of the schema with these events: they are told anew.
+        for went in execute format('select e.event_id, e.action, e.record_id, e.after, e.recorded_at from %s e
+                                     where e.org_id = ''00000000-0000-0000-0000-000000000000''
+                                       and e.action in (''table.protected'', ''table.soft_deletable'') order by e.recorded_at', partition) loop
+            perform batchcortex.log_event(went.action, 'table', went.record_id, after => went.after,
                 reason => format('carried over from event %s of %s', went.event_id, to_char(went.recorded_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')));
         end loop;
         for went in execute format('select e.record_id, e.after from %s e

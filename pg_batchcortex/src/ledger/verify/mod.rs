@@ -14,6 +14,7 @@ mod rows; // rows of the source tables, as leaves
 mod sessions; // sessions against their events
 pub mod sources; // which tables these are
 mod timestamps; // time stamps against the checkpoints that they are over
+mod told; // the index by which events are found that tell of all this
 pub mod tracked; // tracked tables as the log tells
 mod unreadable; // pages that PostgreSQL cannot read
 mod waiting; // leaves that wait too long
@@ -93,6 +94,11 @@ fn check(org: Option<Uuid>, known: Option<&Known>) -> Verification {
     findings.extend(tracked::check());
     findings.extend(witnesses::check());
     findings.extend(waiting::check(org));
+    // SAFETY: a catalog look-up.
+    let superuser = unsafe { pg_sys::superuser() };
+    if superuser && org.is_none() {
+        findings.extend(told::check());
+    }
     let lives = Lives::read();
     let own = sources::own(&sources);
     let (mut logs, mut first_statement) = (Vec::new(), 0);
@@ -115,12 +121,7 @@ fn check(org: Option<Uuid>, known: Option<&Known>) -> Verification {
     }
     let global = Uuid::from_bytes(GLOBAL);
     let beginning = Beginning::of_global(first_statement).unwrap_or_default();
-    // SAFETY: a catalog look-up.
-    let named = if unsafe { pg_sys::superuser() } {
-        None
-    } else {
-        Some(visible.as_slice())
-    };
+    let named = (!superuser).then_some(visible.as_slice());
     let statements = Statements::open(named, beginning.size, &lives);
     cosignatures::check(beginning.size, &lives, &mut findings);
     logs.push(log::check(
