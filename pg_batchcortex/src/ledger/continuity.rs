@@ -5,6 +5,7 @@
 //! signature on its own newest checkpoint.
 
 use super::incarnation::{self, EPOCH, Life};
+use super::plan;
 use super::proof::{StoredTiles, stored_range};
 use super::signature::{Fault, signed};
 use super::tree::{self, Head};
@@ -13,15 +14,36 @@ use batchcortex_ledger::checkpoint::Checkpoint;
 use batchcortex_ledger::global::{self, GLOBAL};
 use batchcortex_ledger::hash::{Hash, leaf_hash};
 use batchcortex_ledger::merkle;
-use batchcortex_ledger::tile::Tiles;
+use batchcortex_ledger::tile::{TileSource, Tiles};
 use pgrx::datum::{TimestampWithTimeZone, Uuid};
 use pgrx::pg_sys::panic::ErrorReportable;
-use pgrx::spi::SpiClient;
+use pgrx::spi::{SpiClient, SpiHeapTupleData};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// The global log, found to be what was signed last.
 pub struct Continuity {
     lives: Vec<Life>,
     global: Option<Head>,
+    tiles: GlobalTiles,
+}
+
+/// Tiles of the global log, each read once: the newest checkpoints of many organisations are close to each other there.
+#[derive(Default)]
+struct GlobalTiles(RefCell<HashMap<(u8, u64), Vec<Hash>>>);
+
+impl TileSource for GlobalTiles {
+    fn tile(&self, level: u8, index: u64, width: u16) -> Option<Vec<Hash>> {
+        let mut read = self.0.borrow_mut();
+        match read.entry((level, index)) {
+            Entry::Occupied(tile) => Some(tile.get().clone()),
+            Entry::Vacant(place) => {
+                let tile = StoredTiles::of(Uuid::from_bytes(GLOBAL)).tile(level, index, width)?;
+                Some(place.insert(tile).clone())
+            }
+        }
+    }
 }
 
 /// A row of batchcortex.ledger_checkpoint.
@@ -42,8 +64,8 @@ impl Continuity {
     pub fn read(client: &mut SpiClient<'_>) -> Result<Self, String> {
         checkpoint_key::with_signer(|_| ())?;
         let lives = incarnation::lives(client)?;
-        let global = tree::head(client, GLOBAL);
-        let newest = newest(client, GLOBAL, "")?;
+        let (global, tiles) = (tree::head(client, GLOBAL), GlobalTiles::default());
+        let newest = newest(client, GLOBAL)?;
         agree(client, GLOBAL, global.as_ref(), newest.as_ref())?;
         tree::sound_edge(client, GLOBAL, global.as_ref())?;
         let Some(newest) = newest else {
@@ -54,7 +76,7 @@ impl Continuity {
                 .first()
                 .get_one()
             {
-                Ok(Some(false)) => Ok(Continuity { lives, global }),
+                Ok(Some(false)) => Ok(Continuity { lives, global, tiles }),
                 _ => Err("it is empty, and incarnations or checkpoints of it are recorded".to_owned()),
             };
         };
@@ -64,7 +86,7 @@ impl Continuity {
         if !checkpoint_key::verifiers().is_empty() {
             signed_before(client, &lives, &newest)?;
         }
-        Ok(Continuity { lives, global })
+        Ok(Continuity { lives, global, tiles })
     }
 
     /// The head of the global log; none when it has no leaf yet.
@@ -78,15 +100,14 @@ impl Continuity {
     /// Says what does not agree.
     pub fn head(&self, client: &mut SpiClient<'_>, org_id: [u8; 16]) -> Result<Option<Head>, String> {
         let head = tree::head(client, org_id);
-        let newest = newest(client, org_id, "")?;
+        let newest = newest(client, org_id)?;
         agree(client, org_id, head.as_ref(), newest.as_ref())?;
         let Some(newest) = newest else { return Ok(head) };
         let checkpoint = checkpoint(&self.lives, org_id, &newest)?;
         let included = || {
             let global = self.global.as_ref()?;
             let (index, size) = (u64::try_from(newest.global_index?).ok()?, global.size as u64);
-            let source = StoredTiles::of(Uuid::from_bytes(GLOBAL));
-            let proof = Tiles::new(&source, size).inclusion_proof(index).ok()?;
+            let proof = Tiles::new(&self.tiles, size).inclusion_proof(index).ok()?;
             let leaf = leaf_hash(checkpoint.to_string().as_bytes());
             merkle::verify_inclusion(index, size, &leaf, &proof, &global.root).ok()
         };
@@ -97,19 +118,30 @@ impl Continuity {
     }
 }
 
-/// The newest checkpoint of a log that fulfils a condition.
-fn newest(client: &mut SpiClient<'_>, org_id: [u8; 16], condition: &str) -> Result<Option<Row>, String> {
-    let query = format!(
-        "select tree_size, root, sealed_at, incarnation, global_index, note from batchcortex.ledger_checkpoint
-          where org_id = $1 {condition} order by tree_size desc limit 1"
-    );
-    let mut rows = client
-        .update(&query, None, &[Uuid::from_bytes(org_id).into()])
-        .unwrap_or_report();
-    let Some(row) = rows.next() else { return Ok(None) };
+/// The newest checkpoint of a log.
+fn newest(client: &mut SpiClient<'_>, org_id: [u8; 16]) -> Result<Option<Row>, String> {
+    let query = "select tree_size, root, sealed_at, incarnation, global_index, note from batchcortex.ledger_checkpoint
+                  where org_id = $1 order by tree_size desc limit 1";
+    plan::update(client, query, &[Uuid::from_bytes(org_id).into()])
+        .next()
+        .map(row)
+        .transpose()
+}
+
+/// The newest checkpoint of the global log that is signed.
+fn newest_signed(client: &mut SpiClient<'_>) -> Result<Option<Row>, String> {
+    let query = "select tree_size, root, sealed_at, incarnation, global_index, note from batchcortex.ledger_checkpoint
+                  where org_id = $1 and note is not null order by tree_size desc limit 1";
+    plan::update(client, query, &[Uuid::from_bytes(GLOBAL).into()])
+        .next()
+        .map(row)
+        .transpose()
+}
+
+fn row(row: SpiHeapTupleData<'_>) -> Result<Row, String> {
     let root: Option<&[u8]> = row.get(2).unwrap_or_report();
     let sealed_at: Option<TimestampWithTimeZone> = row.get(3).unwrap_or_report();
-    Ok(Some(Row {
+    Ok(Row {
         size: row.get(1).unwrap_or_report().unwrap_or(0),
         root: root
             .and_then(|root| root.try_into().ok())
@@ -118,7 +150,7 @@ fn newest(client: &mut SpiClient<'_>, org_id: [u8; 16], condition: &str) -> Resu
         incarnation: row.get(4).unwrap_or_report().unwrap_or(0),
         global_index: row.get(5).unwrap_or_report(),
         note: row.get(6).unwrap_or_report(),
-    }))
+    })
 }
 
 /// A log ends where its newest checkpoint says; one without any has no tile either.
@@ -132,8 +164,8 @@ fn agree(
         (Some(head), Some(newest)) if (head.size, head.root) == (newest.size, newest.root) => Ok(()),
         (None, None) => {
             let query = "select exists (select from batchcortex.ledger_tile where org_id = $1)";
-            let tiles = client.update(query, None, &[Uuid::from_bytes(org_id).into()]);
-            match tiles.unwrap_or_report().first().get_one() {
+            let tiles = plan::update(client, query, &[Uuid::from_bytes(org_id).into()]);
+            match tiles.first().get_one() {
                 Ok(Some(false)) => Ok(()),
                 _ => Err("it has tiles and neither head nor checkpoint".to_owned()),
             }
@@ -171,7 +203,7 @@ fn signed_before(client: &mut SpiClient<'_>, lives: &[Life], newest_of_all: &Row
     } else if lives.last().is_some_and(Life::is_named) {
         return Err("its newest checkpoint is not signed".to_owned());
     } else {
-        before = newest(client, GLOBAL, "and note is not null")?;
+        before = newest_signed(client)?;
         match &before {
             Some(row) => row,
             None if lives.iter().any(Life::is_named) => {

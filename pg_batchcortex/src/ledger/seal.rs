@@ -45,11 +45,13 @@ pub fn retry_damaged() {
 /// Seals what waits, up to [`MOST`] leaves. The leaves of an organisation whose tree is damaged, or not what was signed last, go on waiting,
 /// and verify names the damage: nothing is sealed on top of it, and nobody else is held up. Behind such a global log all leaves wait.
 pub fn pass(client: &mut SpiClient<'_>) -> Pass {
-    let entries = take(client);
-    let sealed = if entries.is_empty() {
-        0
+    let sealed = if goes_on_after_hold(client) {
+        match take(client) {
+            entries if entries.is_empty() => 0,
+            entries => seal(client, entries),
+        }
     } else {
-        seal(client, entries)
+        0
     };
     Pass {
         sealed,
@@ -57,22 +59,44 @@ pub fn pass(client: &mut SpiClient<'_>) -> Pass {
     }
 }
 
+/// Whether a global log that could not go on can now, looked at before any leaf is taken: it may stay so for days, and a queue of leaves
+/// that are taken and put back would grow by them each time.
+fn goes_on_after_hold(client: &mut SpiClient<'_>) -> bool {
+    match HELD.get() {
+        None => true,
+        Some(until) if until > Instant::now() => false,
+        Some(_) => match Continuity::read(client) {
+            Ok(_) => {
+                HELD.set(None);
+                goes_on(GLOBAL);
+                true
+            }
+            Err(damage) => {
+                hold(damage);
+                false
+            }
+        },
+    }
+}
+
+/// Seals nothing for a while.
+fn hold(damage: String) {
+    HELD.set(Some(Instant::now() + RETRY));
+    tell(
+        GLOBAL,
+        format!("nothing is sealed, run batchcortex.verify: the global log cannot go on: {damage}"),
+    );
+}
+
 fn seal(client: &mut SpiClient<'_>, entries: Vec<Entry>) -> usize {
     let continuity = match Continuity::read(client) {
         Ok(continuity) => continuity,
         Err(damage) => {
             put_back(client, &entries);
-            HELD.set(Some(Instant::now() + RETRY));
-            tell(
-                GLOBAL,
-                format!("nothing is sealed, run batchcortex.verify: the global log cannot go on: {damage}"),
-            );
+            hold(damage);
             return 0;
         }
     };
-    if HELD.take().is_some() {
-        goes_on(GLOBAL);
-    }
     let mut by_org: BTreeMap<[u8; 16], Vec<Entry>> = BTreeMap::new();
     for entry in entries {
         by_org.entry(entry.org_id).or_default().push(entry);
@@ -146,10 +170,6 @@ fn take(client: &mut SpiClient<'_>) -> Vec<Entry> {
         damaged.retain(|_, until| *until > Instant::now());
         damaged.keys().map(|org_id| org_id.to_vec()).collect()
     });
-    // Behind a damaged global log every leaf waits.
-    if HELD.get().is_some_and(|until| until > Instant::now()) {
-        return Vec::new();
-    }
     let condition = if left_alone.is_empty() {
         ""
     } else {

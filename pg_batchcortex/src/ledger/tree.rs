@@ -1,7 +1,7 @@
 //! A stored tree that grows: its right edge is read, new leaves are appended, the tiles that changed are written.
 
 use super::entry::Entry;
-use super::records;
+use super::{plan, records};
 use batchcortex_ledger::hash::Hash;
 use batchcortex_ledger::tile;
 use pgrx::datum::{TimestampWithTimeZone, Uuid};
@@ -22,10 +22,7 @@ pub struct Head {
 /// The head of a log as it is stored; none when it has no leaf yet.
 pub fn head(client: &mut SpiClient<'_>, org_id: [u8; 16]) -> Option<Head> {
     let query = "select size, root from batchcortex.ledger_tree where org_id = $1";
-    let mut rows = client
-        .update(query, None, &[Uuid::from_bytes(org_id).into()])
-        .unwrap_or_report();
-    let row = rows.next()?;
+    let row = plan::update(client, query, &[Uuid::from_bytes(org_id).into()]).next()?;
     Some(Head {
         org_id,
         size: row.get(1).unwrap_or_report()?,
@@ -89,15 +86,10 @@ fn read_edge(client: &mut SpiClient<'_>, org_id: Uuid, size: i64) -> Edge {
         levels.push(i16::from(id.level));
         indices.push(id.index as i64);
     }
-    let rows = client
-        .update(
-            "select t.level, t.hashes, t.records, t.recorded_from, t.recorded_to
-               from unnest($2::smallint[], $3::bigint[]) as e (level, tile_index)
-               join batchcortex.ledger_tile t on t.org_id = $1 and t.level = e.level and t.tile_index = e.tile_index",
-            None,
-            &[org_id.into(), levels.into(), indices.into()],
-        )
-        .unwrap_or_report();
+    let query = "select t.level, t.hashes, t.records, t.recorded_from, t.recorded_to
+                   from unnest($2::smallint[], $3::bigint[]) as e (level, tile_index)
+                   join batchcortex.ledger_tile t on t.org_id = $1 and t.level = e.level and t.tile_index = e.tile_index";
+    let rows = plan::update(client, query, &[org_id.into(), levels.into(), indices.into()]);
     for row in rows {
         let level = row.get::<i16>(1).unwrap_or_report().unwrap_or(0) as usize;
         let hashes = row
@@ -173,17 +165,24 @@ fn write_tiles(
         from_times.push(span.map(|(from, _)| time(from)));
         to_times.push(span.map(|(_, to)| time(to)));
     }
-    client
-        .update(
-            "insert into batchcortex.ledger_tile (org_id, level, tile_index, width, hashes, records, recorded_from, recorded_to)
-             select $1, t.* from unnest($2::smallint[], $3::bigint[], $4::integer[], $5::bytea[], $6::bytea[], $7::timestamptz[], $8::timestamptz[]) as t
-             on conflict (org_id, level, tile_index) do update
-                set width = excluded.width, hashes = excluded.hashes, records = excluded.records,
-                    recorded_from = excluded.recorded_from, recorded_to = excluded.recorded_to",
-            None,
-            &[org_id.into(), levels.into(), indices.into(), widths.into(), hashes.into(), lists.into(), from_times.into(), to_times.into()],
-        )
-        .unwrap_or_report();
+    plan::update(
+        client,
+        "insert into batchcortex.ledger_tile (org_id, level, tile_index, width, hashes, records, recorded_from, recorded_to)
+         select $1, t.* from unnest($2::smallint[], $3::bigint[], $4::integer[], $5::bytea[], $6::bytea[], $7::timestamptz[], $8::timestamptz[]) as t
+         on conflict (org_id, level, tile_index) do update
+            set width = excluded.width, hashes = excluded.hashes, records = excluded.records,
+                recorded_from = excluded.recorded_from, recorded_to = excluded.recorded_to",
+        &[
+            org_id.into(),
+            levels.into(),
+            indices.into(),
+            widths.into(),
+            hashes.into(),
+            lists.into(),
+            from_times.into(),
+            to_times.into(),
+        ],
+    );
 }
 
 fn time(microseconds: i64) -> TimestampWithTimeZone {

@@ -11,7 +11,7 @@ const QUERY: &str = "
           join batchcortex.ledger_relation r on r.relation_id = d.relation_id and r.domain = 'event'
          where d.org_id = '00000000-0000-0000-0000-000000000000'
     ), registered as (
-        select w.verifier_key, row_number() over (partition by w.verifier_key order by w.change) as i,
+        select w.verifier_key, row_number() over (partition by w.verifier_key order by w.changed_at, w.change) as i,
                w.witness || '+' || encode(w.key_id, 'hex') as name, w.active, w.reason
           from batchcortex.ledger_witness w where w.changed_at >= (select until from disposed)
     ), told as (
