@@ -7,6 +7,7 @@
 //! | --- | --- | --- |
 //! | [`hash`] | leaf and node hashes | RFC 6962 §2.1 |
 //! | [`record`] | the preimage of a record's leaf | `docs/format.md` |
+//! | [`column`] | types of the columns of the project's own tables | `docs/format.md` |
 //! | [`merkle`] | roots, compact ranges, proofs and their verification | RFC 6962 §2.1, RFC 9162 §2.1 |
 //! | [`tile`] | the tree as 256-wide tiles | C2SP tlog-tiles |
 //! | [`commitment`] | values named by salted hashes | `docs/format.md` |
@@ -21,6 +22,7 @@
 //! | [`request_signature`] | requests that a device signs | RFC 9421, RFC 9530 |
 
 pub mod checkpoint;
+pub mod column;
 pub mod commitment;
 pub mod cosignature;
 pub mod evidence;

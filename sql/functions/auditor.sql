@@ -25,9 +25,7 @@ begin
     if until is null or until <= clock_timestamp() or until > clock_timestamp() + interval '1 year' then
         raise exception 'a grant ends in the future, within a year' using errcode = 'BC422';
     end if;
-    if nullif(btrim(reason), '') is null or length(reason) > 4000 then
-        raise exception 'a reason of 1 to 4,000 characters is needed' using errcode = 'BC422';
-    end if;
+    perform batchcortex.require_reason(reason);
     if exists (select from batchcortex.auditor_grant g
                 where g.org_id = org and g.role_name = role and g.role_oid = login.oid and g.revoked_at is null and g.expires_at > clock_timestamp()) then
         raise exception 'the login % has a grant for this organisation', quote_ident(role) using errcode = 'BC409', hint = 'revoke_auditor first; each grant is a record of its own.';
@@ -52,9 +50,7 @@ as $$
 declare
     ended record;
 begin
-    if nullif(btrim(reason), '') is null or length(reason) > 4000 then
-        raise exception 'a reason of 1 to 4,000 characters is needed' using errcode = 'BC422';
-    end if;
+    perform batchcortex.require_reason(reason);
     update batchcortex.auditor_grant g
        set revoked_at = clock_timestamp(), revoked_by = batchcortex.current_actor_name(), revoke_reason = revoke_auditor.reason
      where g.org_id = org and g.role_name = role and g.revoked_at is null and g.expires_at > clock_timestamp()

@@ -61,9 +61,7 @@ begin
     if team_level is null or team_level not in ('view_only', 'can_edit', 'full_access') then
         raise exception 'unknown team level %', quote_nullable(team_level) using errcode = 'BC422', hint = 'Levels are view_only, can_edit and full_access.';
     end if;
-    if nullif(btrim(reason), '') is null or length(reason) > 4000 then
-        raise exception 'a reason of 1 to 4,000 characters is needed' using errcode = 'BC422';
-    end if;
+    perform batchcortex.require_reason(reason);
     select m.team_level into was from batchcortex.membership m
      where m.org_id = batchcortex.current_org_id() and m.user_id = member and m.ended_at is null for update;
     if not found then

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use batchcortex_ledger::column;
 use batchcortex_ledger::hash::leaf_hash;
 use batchcortex_ledger::record::RecordEncoder;
 
@@ -74,7 +75,7 @@ impl<'a> Rows<'a> {
                 carried = value::bytes(text);
                 continue;
             }
-            let Some(bytes) = value::kind(column).and_then(|kind| value::encode(kind, text)) else {
+            let Some(bytes) = column::kind(column).and_then(|kind| value::encode(kind, text)) else {
                 anyhow::bail!(
                     "line {line}: column {column} of {} holds what this program cannot read",
                     block.table

@@ -6,52 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use chrono::{DateTime, SecondsFormat};
 
 use super::text::{instant, uuid_text};
+use crate::column::{self, Kind};
 use crate::record::{self, Record};
-
-/// What a column of the project's own tables holds. Preimages do not carry types.
-#[derive(Clone, Copy)]
-enum Kind {
-    Uuid,
-    Time,
-    Date,
-    Text,
-    Number,
-    Address,
-    Bytes,
-    Numbers,
-    Reals,
-    Booleans,
-    Texts,
-    /// A column of someone else's table.
-    Unknown,
-}
-
-/// Columns mean the same in every table of the project that has them.
-fn kind(domain: &str, column: &str) -> Kind {
-    if domain.starts_with("table:") {
-        return Kind::Unknown;
-    }
-    match column {
-        "org_id" | "event_id" | "segment_id" | "actor_id" | "device_id" | "tag_id" | "batch_id"
-        | "policy_id" | "retention_id" | "hold_id" | "release_id" | "proposal_id" | "disposal_id" => {
-            Kind::Uuid
-        }
-        "recorded_at" | "client_time" | "recorded_from" | "recorded_to" => Kind::Time,
-        "expires_on" | "certified_on" | "retain_until" => Kind::Date,
-        "actor_kind" | "actor_name" | "actor_role" | "action" | "record_type" | "record_id" | "before"
-        | "after" | "reason" | "user_agent" | "request_id" | "data_type" | "unit" | "record_class"
-        | "recorded_by" | "proposed_by" | "partition" | "relation" => Kind::Text,
-        "sequence" | "first_sample" | "last_sample" | "sample_count" | "months" | "days" | "login_oid"
-        | "proposed_login_oid" | "relation_id" | "row_count" | "leaves" => Kind::Number,
-        "client_ip" => Kind::Address,
-        "leaves_sha256" => Kind::Bytes,
-        "source_ticks" | "status" | "integers" => Kind::Numbers,
-        "numbers" => Kind::Reals,
-        "booleans" => Kind::Booleans,
-        "texts" => Kind::Texts,
-        _ => Kind::Unknown,
-    }
-}
 
 /// A record on one line of JSON: index, kind, and its fields in the order of the preimage. Uuids, times
 /// (UTC) and numbers are shown as such. A column whose type is not known is shown as text where it is
@@ -69,7 +25,9 @@ pub fn show(index: u64, preimage: &[u8]) -> Option<String> {
         }
         line.push_str(&quoted(field.name));
         line.push(':');
-        let known = value(kind(record.domain, field.name), field.value);
+        let ours = !record.domain.starts_with("table:");
+        let kind = ours.then(|| column::kind(field.name)).flatten();
+        let known = kind.and_then(|kind| value(kind, field.value));
         line.push_str(&known.unwrap_or_else(|| value_unknown(field.value)));
     }
     line.push_str("}}");
@@ -143,18 +101,17 @@ fn value(kind: Kind, bytes: &[u8]) -> Option<String> {
         Kind::Time => quoted(&time(i64::from_be_bytes(bytes.try_into().ok()?))),
         Kind::Date => quoted(&date(i64::from(i32::from_be_bytes(bytes.try_into().ok()?)))),
         Kind::Text => quoted(std::str::from_utf8(bytes).ok()?),
-        Kind::Number => number(bytes)?,
-        Kind::Address => quoted(&address(bytes)?),
+        Kind::Int4 | Kind::Int8 => number(bytes)?,
+        Kind::Inet => quoted(&address(bytes)?),
         Kind::Bytes => bytes_text(bytes),
-        Kind::Numbers => array(bytes, number)?,
-        Kind::Reals => array(bytes, real)?,
+        Kind::Int8s => array(bytes, number)?,
+        Kind::Float8s => array(bytes, real)?,
         Kind::Booleans => array(bytes, |bytes| match bytes {
             [0] => Some("false".to_owned()),
             [1] => Some("true".to_owned()),
             _ => None,
         })?,
         Kind::Texts => array(bytes, |bytes| Some(quoted(std::str::from_utf8(bytes).ok()?)))?,
-        Kind::Unknown => return None,
     })
 }
 

@@ -3,6 +3,7 @@
 //! The common types are written here; the others by their own output functions. In JSON, booleans and finite numbers stand bare,
 //! everything else is a string.
 
+use crate::event::month::civil;
 use crate::row::with_varlena;
 use pgrx::pg_sys;
 use std::ffi::CStr;
@@ -224,8 +225,6 @@ fn float(value: f64, out: &mut Vec<u8>, shortest: impl FnOnce(*mut std::ffi::c_c
     out.extend_from_slice(&buffer[..usize::try_from(length).unwrap_or(0)]);
 }
 
-/// Days between 1970-01-01 and PostgreSQL's epoch, 2000-01-01.
-const EPOCH_DAYS: i64 = 10_957;
 const DAY: i64 = 86_400_000_000;
 
 fn date(days: i32, out: &mut Vec<u8>) {
@@ -273,30 +272,15 @@ fn timestamp(microseconds: i64, zone: bool, out: &mut Vec<u8>) {
     }
 }
 
-/// Year, month and day of a day counted from 2000-01-01, in the proleptic Gregorian calendar; whether it lies before Christ.
+/// Year, month and day of a day counted from 2000-01-01; whether it lies before Christ.
 fn day(days: i64, out: &mut Vec<u8>) -> bool {
-    let shifted = days + EPOCH_DAYS + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * day_of_year + 2) / 153;
-    let month = if march_month < 10 {
-        march_month + 3
-    } else {
-        march_month - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (year, month, day) = civil(days);
     // There is no year 0: the one before 1 is 1 BC.
     unsigned(if year > 0 { year } else { 1 - year }.unsigned_abs(), 4, out);
     out.push(b'-');
     unsigned(month.unsigned_abs(), 2, out);
     out.push(b'-');
-    unsigned(
-        (day_of_year - (153 * march_month + 2) / 5 + 1).unsigned_abs(),
-        2,
-        out,
-    );
+    unsigned(day.unsigned_abs(), 2, out);
     year <= 0
 }
 

@@ -1,4 +1,4 @@
-//! Months in UTC: a record's partition is that of the month in which it was recorded.
+//! Days and months in UTC: a record's partition is that of the month in which it was recorded.
 
 const DAY: i64 = 86_400_000_000;
 /// Days from 1970-01-01 to PostgreSQL's epoch, 2000-01-01.
@@ -6,7 +6,8 @@ const EPOCH_DAYS: i64 = 10_957;
 
 /// Year and month of a time in microseconds since 2000-01-01 UTC.
 pub fn month_of(microseconds: i64) -> (i64, i64) {
-    civil_month(microseconds.div_euclid(DAY) + EPOCH_DAYS)
+    let (year, month, _) = civil(microseconds.div_euclid(DAY));
+    (year, month)
 }
 
 /// First microsecond of a month, and of the next.
@@ -31,9 +32,9 @@ pub fn later(microseconds: i64, months: i64) -> i64 {
     first + into.div_euclid(DAY).min((next - first) / DAY - 1) * DAY + into.rem_euclid(DAY)
 }
 
-/// Year and month of a day counted from 1970-01-01, in the proleptic Gregorian calendar.
-fn civil_month(day: i64) -> (i64, i64) {
-    let shifted = day + 719_468;
+/// Year, month and day of a day counted from 2000-01-01, in the proleptic Gregorian calendar, where the year before 1 is 0.
+pub fn civil(day: i64) -> (i64, i64, i64) {
+    let shifted = day + EPOCH_DAYS + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -44,7 +45,8 @@ fn civil_month(day: i64) -> (i64, i64) {
     } else {
         march_month - 9
     };
-    (year_of_era + era * 400 + i64::from(month <= 2), month)
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 /// The first day of a month, counted from 1970-01-01.
