@@ -15,7 +15,8 @@ What it takes to believe a file:
                select batchcortex.checkpoint_keys() and `batchcortex-keys public FILE` print it.
   --witness-key  the public key of a witness: a machine of yours that has followed the log and cosigned it. With it, even
                someone who holds the log's key cannot show you one history and everyone else another.
-  --old-checkpoint  a checkpoint that you kept (select batchcortex.latest_checkpoint('ffffffff-ffff-ffff-ffff-ffffffffffff')).
+  --old-checkpoint  a checkpoint that you kept:
+               psql -XqAt -o kept.checkpoint -c \"select batchcortex.latest_checkpoint('ffffffff-ffff-ffff-ffff-ffffffffffff')\"
                The file must continue that log: ask for it with export_evidence(..., since => size of that checkpoint).
 
 Examples:
@@ -88,17 +89,39 @@ impl Arguments {
         for file in &self.old_checkpoints {
             let name = file.display().to_string();
             let note = std::fs::read(file).with_context(|| name.clone())?;
-            trust.remember(&name, &note).with_context(|| name.clone())?;
+            anyhow::ensure!(
+                !note.contains(&b'\r'),
+                "{name}: its lines end as those of Windows: keep a checkpoint byte for byte"
+            );
+            trust
+                .remember(&name, without_blank_end(&note))
+                .with_context(|| name.clone())?;
         }
         Ok(trust)
     }
+}
+
+/// psql ends what it prints with a newline of its own, which would be an empty signature line.
+fn without_blank_end(note: &[u8]) -> &[u8] {
+    let mut note = note;
+    while let Some(shorter) = note
+        .strip_suffix(b"\n")
+        .filter(|shorter| shorter.ends_with(b"\n"))
+    {
+        note = shorter;
+    }
+    note
 }
 
 fn keys(given: &[String], option: &str) -> anyhow::Result<Vec<VerifierKey>> {
     let mut keys = Vec::new();
     for text in given {
         let Some(file) = text.strip_prefix('@') else {
-            keys.push(text.trim().parse().with_context(|| format!("{option} {text}"))?);
+            let key = text.trim().parse().with_context(|| match std::fs::exists(text) {
+                Ok(true) => format!("{option} {text}: @{text} reads keys from that file"),
+                _ => format!("{option} {text}"),
+            });
+            keys.push(key?);
             continue;
         };
         let lines = std::fs::read_to_string(file).with_context(|| format!("{option} {text}"))?;

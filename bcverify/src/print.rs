@@ -91,14 +91,19 @@ fn summarize(verdict: &Verdict, text: &mut String) -> std::fmt::Result {
         (Some(unreadable), ..) => {
             writeln!(text, "unreadable: {unreadable}")?;
             if verdict.tampered > 0 {
-                writeln!(text, "TAMPERED:   {} findings before that", verdict.tampered)?;
+                writeln!(text, "TAMPERED:   {} before that", findings(verdict.tampered))?;
             }
         }
         (None, 0, 0) => writeln!(text, "holds:      everything that the file shows")?,
         (None, 0, not_shown) => writeln!(text, "NOT SHOWN:  {not_shown}")?,
-        (None, tampered, _) => writeln!(text, "TAMPERED:   {tampered} findings")?,
+        (None, tampered, _) => writeln!(text, "TAMPERED:   {}", findings(tampered))?,
     }
     Ok(())
+}
+
+/// How many.
+pub fn findings(number: u64) -> String {
+    format!("{number} finding{}", if number == 1 { "" } else { "s" })
 }
 
 fn global_log(global: &GlobalCheckpoint, index: u64, text: &mut String) -> std::fmt::Result {

@@ -119,7 +119,7 @@ fn what_was_altered_is_named_and_exits_with_1() {
              the record does not hash to its leaf: it was altered"
         )
     );
-    assert!(text.ends_with("TAMPERED:   1 findings\n"), "{text}");
+    assert!(text.ends_with("TAMPERED:   1 finding\n"), "{text}");
 
     // Another key than the one that signed; fewer witnesses than asked for.
     let file = desk.write("whole.jsonl", &desk.world.evidence(|_| true, &[]));
@@ -204,6 +204,30 @@ fn what_cannot_be_read_exits_with_2() {
 }
 
 #[test]
+fn what_is_no_such_file_is_said_to_be_what_it_is() {
+    let desk = Desk::new();
+    let key = desk.path("log.vkey");
+    fs::write(&key, desk.key()).expect("a file");
+    let evidence = desk.write("whole.jsonl", &desk.world.evidence(|_| true, &[]));
+    let output = desk.run(&evidence, &["--log-key", key.to_str().expect("a path")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(complained(&output).contains(&format!("@{} reads keys from that file", key.display())));
+    for (content, told) in [
+        (&b"PGDMP\x01\x0e\x00\x04"[..], "pg_restore -f all.sql"),
+        (
+            b"--\n-- PostgreSQL database dump\n--\nCOPY public.a (b) FROM stdin;\n1\n\\.\n",
+            "there is no ledger",
+        ),
+    ] {
+        let file = desk.path("dump");
+        fs::write(&file, content).expect("a file");
+        let output = desk.run(&file, &["--dump"]);
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(complained(&output).contains(told), "{}", complained(&output));
+    }
+}
+
+#[test]
 fn a_finding_stands_whatever_comes_after_it() {
     let desk = Desk::new();
     let mut altered = desk.world.clone();
@@ -211,7 +235,7 @@ fn a_finding_stands_whatever_comes_after_it() {
     let lines = altered.evidence(|_| true, &[]);
     let output = desk.run(&desk.write("altered.jsonl", &lines[..20]), &[]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(printed(&output).contains("TAMPERED:   1 findings before that"));
+    assert!(printed(&output).contains("TAMPERED:   1 finding before that"));
 }
 
 // control: N3
@@ -225,6 +249,16 @@ fn old_checkpoints() {
     let output = desk.run(&file, &keep);
     assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
     assert!(printed(&output).contains(&format!("continues:  {}\n", old.display())));
+
+    // As psql prints it, with a newline of its own; and as an editor of Windows leaves it.
+    let note = desk.world.note(3, &[]);
+    fs::write(&old, format!("{note}\n")).expect("a file");
+    assert_eq!(desk.run(&file, &keep).status.code(), Some(0));
+    fs::write(&old, note.replace('\n', "\r\n")).expect("a file");
+    let output = desk.run(&file, &keep);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(complained(&output).contains("byte for byte"));
+    fs::write(&old, note).expect("a file");
 
     let file = desk.write("bare.jsonl", &desk.world.evidence(|_| false, &[]));
     let output = desk.run(&file, &keep);

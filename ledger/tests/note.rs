@@ -46,7 +46,14 @@ fn every_flipped_bit_of_a_note_is_refused() {
         let Ok(parsed) = SignedNote::parse(&altered) else {
             continue;
         };
-        let Ok(verified) = parsed.verify(&known) else {
+        let verified = parsed.verify(&known);
+        let many = [note.clone(), parsed.clone(), note.clone()];
+        assert_eq!(
+            SignedNote::all_verify(&many, &known),
+            verified.is_ok(),
+            "bit {bit}"
+        );
+        let Ok(verified) = verified else {
             continue;
         };
         // A flipped key name makes a stranger of one signer; the other vouches for the same text.
@@ -55,6 +62,42 @@ fn every_flipped_bit_of_a_note_is_refused() {
             verified.len() < whole.len() && verified.iter().all(|one| whole.contains(one)),
             "bit {bit}"
         );
+    }
+}
+
+// control: A18
+#[test]
+fn many_notes_verify_together_as_each_does() {
+    let signers = [1, 2, 3].map(|seed| Signer::new(&format!("log.example/{seed}"), &[seed; 32]).unwrap());
+    let known: Vec<VerifierKey> = signers[..2]
+        .iter()
+        .map(|signer| signer.verifier().clone())
+        .collect();
+    let mut notes: Vec<SignedNote> = (0..300)
+        .map(|i| {
+            let mut note = SignedNote::new(format!("note {i}\n")).unwrap();
+            note.add(signers[i % 2].sign(&note));
+            note
+        })
+        .collect();
+    assert!(SignedNote::all_verify(&notes, &known));
+    assert!(SignedNote::all_verify(&[], &known));
+    // A stranger's signature beside is ignored; alone it is none. A key that is there twice is left to verify().
+    let stranger = signers[2].sign(&notes[7]);
+    notes[7].add(stranger);
+    assert!(SignedNote::all_verify(&notes, &known));
+    assert!(!SignedNote::all_verify(&notes, &known[..1]));
+    assert!(!SignedNote::all_verify(
+        &notes,
+        &[known.clone(), known.clone()].concat()
+    ));
+    // Signatures of two notes that change places, in one place or another.
+    for place in [0, 150, 298] {
+        let mut swapped = notes.clone();
+        let mut other = SignedNote::new(notes[place].text()).unwrap();
+        other.add(notes[(place + 2) % 300].signatures()[0].clone());
+        swapped[place] = other;
+        assert!(!SignedNote::all_verify(&swapped, &known), "{place}");
     }
 }
 

@@ -1,10 +1,11 @@
 //! The key that signs checkpoints. The postmaster reads the file once and keeps its public halves, which every process inherits; the
 //! secret is read by the sealer alone. Without the file checkpoints are not signed, and the server says so.
 
-use crate::settings::{CHECKPOINT_KEY_FILE, in_data_directory};
+use crate::settings::{CHECKPOINT_KEY_FILE, DEFAULT_CHECKPOINT_KEY_FILE, in_data_directory};
 use batchcortex_keys::{KeyFile, KeyFileError};
 use batchcortex_ledger::note::{Signer, VerifierKey};
 use pgrx::prelude::*;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -44,11 +45,17 @@ pub fn verifiers() -> &'static [VerifierKey] {
     VERIFIERS.get_or_init(|| read_verifiers().unwrap_or_default())
 }
 
+/// Only a server that names no file, or that leaves the name at its default where there is none, has no key: one that cannot reach its file
+/// would else go on unsigned.
 fn read_verifiers() -> Result<Vec<VerifierKey>, KeyFileError> {
-    match path() {
-        Some(path) if path.exists() => Ok(KeyFile::read(&path)?.verifiers().to_vec()),
-        _ => Ok(Vec::new()),
+    let Some(path) = path() else {
+        return Ok(Vec::new());
+    };
+    let missing = std::fs::symlink_metadata(&path).is_err_and(|e| e.kind() == ErrorKind::NotFound);
+    if missing && CHECKPOINT_KEY_FILE.get().as_deref() == Some(DEFAULT_CHECKPOINT_KEY_FILE) {
+        return Ok(Vec::new());
     }
+    Ok(KeyFile::read(&path)?.verifiers().to_vec())
 }
 
 /// The public keys as C2SP verifier keys, newest first: what an auditor or a witness is given. No row on a server without a key.

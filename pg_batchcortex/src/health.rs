@@ -3,6 +3,7 @@
 use crate::anchor::directory;
 use crate::ask;
 use crate::checkpoint_key;
+use crate::identity::unscoped::unscoped;
 use crate::ledger::worker;
 use crate::settings::WITNESS_QUORUM;
 use pgrx::prelude::*;
@@ -34,12 +35,16 @@ pub fn health() -> TableIterator<
         &[],
     ) == Some(true);
     let schema = if migrated {
-        let version: Option<i32> = ask::one("select max(version) from batchcortex.schema_migration", &[]);
+        // Whoever may ask for health need not be able to read the table.
+        let version: Option<i32> =
+            unscoped(|| ask::one("select max(version) from batchcortex.schema_migration", &[]));
         format!("migration {}", version.unwrap_or(0))
     } else {
         "run CALL batchcortex.migrate()".to_owned()
     };
     let sealer = worker::sealer();
+    // SAFETY: asks whether this server replays another's log.
+    let replica = unsafe { pg_sys::RecoveryInProgress() };
     let sealing = match &sealer {
         Some(sealer) if sealer.damaged > 0 => {
             format!(
@@ -55,6 +60,7 @@ pub fn health() -> TableIterator<
                 None => "not signed, the server has no key".to_owned(),
             }
         ),
+        None if replica => "the primary seals, this is a replica".to_owned(),
         None => "no sealer runs for this database".to_owned(),
     };
     let directory = directory::state(sealer.as_ref().map_or(0, |sealer| sealer.directory));
@@ -63,7 +69,7 @@ pub fn health() -> TableIterator<
         row("schema", migrated, schema),
         row(
             "sealer",
-            sealer.is_some_and(|sealer| sealer.damaged == 0),
+            sealer.map_or(replica, |sealer| sealer.damaged == 0),
             sealing,
         ),
     ];

@@ -56,6 +56,8 @@ pub(crate) const SQL_FUNCTIONS: &[&str] = &[
 /// Runs when PostgreSQL loads the library: in the postmaster when it is preloaded, else in a session.
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    // SAFETY: this process has one thread. With the variable set, whoever meets an error would be told the server's call stack and paths.
+    unsafe { std::env::remove_var("RUST_BACKTRACE") };
     settings::define();
     identity::log_redaction::install();
     capture::install();

@@ -25,7 +25,9 @@ pub static KEY_FILE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"pg_batchcortex.keys"));
 /// The file of the key that signs checkpoints; relative names are under the data directory.
 pub static CHECKPOINT_KEY_FILE: GucSetting<Option<CString>> =
-    GucSetting::<Option<CString>>::new(Some(c"pg_batchcortex.checkpoint_keys"));
+    GucSetting::<Option<CString>>::new(Some(DEFAULT_CHECKPOINT_KEY_FILE));
+/// The one file that may be missing.
+pub const DEFAULT_CHECKPOINT_KEY_FILE: &CStr = c"pg_batchcortex.checkpoint_keys";
 /// The directory that checkpoints are written to as files; relative names are under the data directory.
 pub static CHECKPOINT_DIRECTORY: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 /// Least time between two files of the checkpoint directory, in seconds; 0 for one each sealing.
@@ -296,7 +298,7 @@ pub fn define() {
     GucRegistry::define_string_guc(
         c"batchcortex.checkpoint_key_file",
         c"File of the key that signs checkpoints; relative to the data directory.",
-        c"batchcortex-keys create checkpoint makes one. Without it checkpoints are not signed. Others than the server's user must not be able to read it.",
+        c"batchcortex-keys create checkpoint makes one. Without a file of the default name, or with an empty setting, checkpoints are not signed. A file that is named and missing, or that others than the server's user could read, stops the start.",
         &CHECKPOINT_KEY_FILE,
         at_start(),
         GucFlags::SUPERUSER_ONLY,

@@ -135,6 +135,9 @@ declare
     patience timestamptz := clock_timestamp() + timeout;
     covered bigint;
 begin
+    if record is null or timeout is null then
+        raise exception 'wait_sealed() takes a record''s id and a timeout, and no nulls' using errcode = 'BC422';
+    end if;
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'what is sealed meanwhile is not seen in a % transaction', current_setting('transaction_isolation')
             using errcode = 'BC409', hint = 'Wait in a READ COMMITTED transaction, after the record''s own has committed.';
@@ -155,7 +158,7 @@ begin
 end
 $$;
 comment on function batchcortex.wait_sealed(uuid, interval) is
-'Waits until a record, by its id, is sealed; returns the size of the checkpoint of the global log that covers it. To be called after the record''s transaction has committed. Errors: BC504 the time is over, BC409 called where newer rows are not seen.';
+'Waits until a record, by its id, is sealed; returns the size of the checkpoint of the global log that covers it. To be called after the record''s transaction has committed. Errors: BC504 the time is over, BC409 called where newer rows are not seen, BC422 a null.';
 
 create function batchcortex_api.verify()
 returns table (log text, code text, relation text, record text, detail text)

@@ -82,8 +82,12 @@ as $$
 declare
     patience timestamptz := clock_timestamp() + timeout;
     needed integer := coalesce(quorum, current_setting('batchcortex.witness_quorum')::integer);
-    covered bigint := batchcortex.wait_sealed(record, timeout);
+    covered bigint;
 begin
+    if needed < 0 then
+        raise exception 'a quorum is a number of witnesses from 0' using errcode = 'BC422';
+    end if;
+    covered := batchcortex.wait_sealed(record, timeout);
     loop
         if batchcortex.witnessed_size(needed) >= covered then
             return covered;
@@ -97,7 +101,7 @@ begin
 end
 $$;
 comment on function batchcortex.wait_witnessed(uuid, interval, integer) is
-'Waits until a record, by its id, is sealed and so many witnesses (null: batchcortex.witness_quorum) have cosigned a checkpoint of the global log that covers it; returns the size of the first such checkpoint. To be called after the record''s transaction has committed. Errors: BC504 the time is over, BC409 called where newer rows are not seen.';
+'Waits until a record, by its id, is sealed and so many witnesses (null: batchcortex.witness_quorum; 0: none needed, sealed is enough) have cosigned a checkpoint of the global log that covers it; returns the size of the first such checkpoint. To be called after the record''s transaction has committed. Errors: BC504 the time is over, BC409 called where newer rows are not seen, BC422 a null record or timeout, or a negative quorum.';
 
 create function batchcortex.require_public(client_ip inet) returns void
 language plpgsql

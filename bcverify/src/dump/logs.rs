@@ -116,6 +116,11 @@ const TABLES: [&str; 8] = [
 ];
 
 impl Ledger {
+    /// Whether nothing of a ledger was read.
+    pub fn is_empty(&self) -> bool {
+        self.relations.is_empty() && self.logs.is_empty() && self.lives.is_empty()
+    }
+
     /// Whether the rows of a table are needed.
     pub fn wants(table: &str) -> bool {
         TABLES.contains(&table)

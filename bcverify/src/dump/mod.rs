@@ -9,13 +9,17 @@ mod statement; // what stands between the rows, cut where psql cuts it
 mod value; // PostgreSQL's text as the bytes of a preimage
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::Path;
 
+use anyhow::Context as _;
 use batchcortex_ledger::evidence::encode_hex;
 
 use crate::arguments::Arguments;
 use crate::check::Verdict;
 use crate::input::Input;
+use crate::print::findings;
 use logs::Ledger;
 use statement::Piece;
 
@@ -55,11 +59,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     });
     match (read, verdict.tampered) {
         (Ok(summary), 0) => put(&format!("{summary}holds:      everything that was recomputed\n")),
-        (Ok(summary), number) => put(&format!("{summary}TAMPERED:   {number} findings\n")),
+        (Ok(summary), number) => put(&format!("{summary}TAMPERED:   {}\n", findings(number))),
         (Err(error), 0) => return Err(error),
         // A finding stands whatever came after it.
         (Err(error), number) => put(&format!(
-            "unreadable: {error:#}\nTAMPERED:   {number} findings before that\n"
+            "unreadable: {error:#}\nTAMPERED:   {} before that\n",
+            findings(number)
         )),
     }
     verdict.whole = true;
@@ -75,6 +80,11 @@ fn put(text: &str) {
 fn check(arguments: &Arguments, print: &mut dyn FnMut(&Found)) -> anyhow::Result<String> {
     let mut print = |found: &Found| print(found);
     let trust = arguments.trust()?;
+    anyhow::ensure!(
+        !is_archive(&arguments.file)?,
+        "{0} is an archive of pg_dump -Fc or -Ft: make it plain with pg_restore -f all.sql {0}",
+        arguments.file.display()
+    );
     let mut ledger = Ledger::default();
     let mut pieces = Vec::new();
     let parents = copy::read(
@@ -88,6 +98,11 @@ fn check(arguments: &Arguments, print: &mut dyn FnMut(&Found)) -> anyhow::Result
             print(&found);
         }
     }
+    anyhow::ensure!(
+        !ledger.is_empty(),
+        "there is no ledger in {}: dump the database that keeps the records, with the tables ledger_* of schema batchcortex",
+        arguments.file.display()
+    );
     let checked = ledger.check(&trust, &mut print);
     let mut rows = rows::Rows::new(&ledger, checked.leaves, parents);
     copy::read(
@@ -98,6 +113,15 @@ fn check(arguments: &Arguments, print: &mut dyn FnMut(&Found)) -> anyhow::Result
     )?;
     let counts = rows.finish(&mut print);
     Ok(summary(&ledger, &checked.notes, &counts))
+}
+
+/// Whether a file begins as the archives do that pg_restore reads.
+fn is_archive(file: &Path) -> anyhow::Result<bool> {
+    let mut beginning = Vec::new();
+    let opened = File::open(file).with_context(|| file.display().to_string())?;
+    // What cannot be read, as a directory, is told by whoever reads it whole.
+    let _ = opened.take(8).read_to_end(&mut beginning);
+    Ok(beginning.starts_with(b"PGDMP") || beginning == b"toc.dat\0")
 }
 
 /// What may be a finding, so that the thousands of statements that are none are not kept.

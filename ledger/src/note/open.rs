@@ -59,10 +59,55 @@ impl SignedNote {
             Ok(verified)
         }
     }
+
+    /// Whether [`verify`](Self::verify) accepts each of many notes, three times as fast as one by one
+    /// when there are hundreds. False when it refuses one, or when known keys share name and id: ask
+    /// one by one then, which also says why. Forms of a signature that `verify` refuses and that only
+    /// the key's holder can make may pass here.
+    pub fn all_verify(notes: &[Self], known: &[VerifierKey]) -> bool {
+        let (mut messages, mut signatures, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+        for note in notes {
+            let before = keys.len();
+            for signature in note.signatures() {
+                let mut named = known
+                    .iter()
+                    .filter(|key| key.id() == signature.key_id && key.name() == signature.name);
+                let Some(key) = named.next() else { continue };
+                let Some((_, message, signature)) = signed(key, note.text(), signature) else {
+                    return false;
+                };
+                if named.next().is_some() {
+                    return false;
+                }
+                messages.push(message);
+                signatures.push(signature);
+                keys.push(*key.public());
+            }
+            if keys.len() == before {
+                return false;
+            }
+        }
+        let messages: Vec<&[u8]> = messages.iter().map(|message| message.as_bytes()).collect();
+        ed25519_dalek::verify_batch(&messages, &signatures, &keys).is_ok()
+    }
 }
 
 /// Some, with the time of a cosignature, when the signature is the key's over the text.
 fn check(key: &VerifierKey, text: &str, signature: &NoteSignature) -> Option<Option<u64>> {
+    let (time, message, signature) = signed(key, text, signature)?;
+    // Strict: no small-order points, one encoding for each signature (RFC 8032 §5.1.7).
+    key.public()
+        .verify_strict(message.as_bytes(), &signature)
+        .ok()
+        .map(|()| time)
+}
+
+/// The time of a cosignature, what the key signs of the text, and the signature over it; none when it is not of the key's type.
+fn signed<'a>(
+    key: &VerifierKey,
+    text: &'a str,
+    signature: &NoteSignature,
+) -> Option<(Option<u64>, Cow<'a, str>, Signature)> {
     let (time, message, signature) = match key.signature_type() {
         SignatureType::Ed25519 => (None, Cow::Borrowed(text), signature.signature.as_slice()),
         SignatureType::CosignatureV1 => {
@@ -74,10 +119,5 @@ fn check(key: &VerifierKey, text: &str, signature: &NoteSignature) -> Option<Opt
             )
         }
     };
-    let signature = Signature::from_slice(signature).ok()?;
-    // Strict: no small-order points, one encoding for each signature (RFC 8032 §5.1.7).
-    key.public()
-        .verify_strict(message.as_bytes(), &signature)
-        .ok()
-        .map(|()| time)
+    Some((time, message, Signature::from_slice(signature).ok()?))
 }

@@ -85,6 +85,12 @@ impl Continuity {
         }
         if !checkpoint_key::verifiers().is_empty() {
             signed_before(client, &lives, &newest)?;
+        } else if newest.note.is_some() && !incarnation::ends(client, lives.last()) {
+            // What is unsigned in a signed log looks forged for good: somebody must have wanted it.
+            return Err(
+                "it is signed, and this server has no key: put the file of the checkpoint key back and restart, or call batchcortex.new_incarnation to go on without one"
+                    .to_owned(),
+            );
         }
         Ok(Continuity { lives, global, tiles })
     }

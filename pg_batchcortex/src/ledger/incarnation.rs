@@ -148,6 +148,11 @@ pub fn current(client: &mut SpiClient<'_>, sealed_at: i64) -> (Life, Option<Stri
     }
 }
 
+/// Whether somebody has asked that this life ends.
+pub fn ends(client: &mut SpiClient<'_>, life: Option<&Life>) -> bool {
+    life.is_some_and(|life| is_asked(client, &life.origin))
+}
+
 /// Whether somebody has asked that the log goes on under another origin than this.
 fn is_asked(client: &mut SpiClient<'_>, origin: &Origin) -> bool {
     let query = "select exists (select from batchcortex.ledger_incarnation_request where origin = $1)";

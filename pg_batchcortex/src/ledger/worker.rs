@@ -242,6 +242,14 @@ pub fn workers() -> (bool, bool) {
 /// many leaves were sealed meanwhile; null when no sealer can be had within `seconds`.
 #[pg_extern(volatile, parallel_unsafe)]
 pub fn request_seal(seconds: default!(f64, 30.0)) -> Option<i64> {
+    // SAFETY: asks whether this server replays another's log.
+    if unsafe { pg_sys::RecoveryInProgress() } {
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
+            "a replica seals nothing: ask the primary"
+        );
+    }
     if !available() {
         return None;
     }

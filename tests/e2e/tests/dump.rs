@@ -139,7 +139,7 @@ async fn a_dump_verifies_without_the_database_and_names_what_was_altered() -> Re
     let (code, text) = verify(&altered, &key, &[])?;
     assert_eq!(code, 1, "{text}");
     assert!(
-        text.starts_with("wrong_leaf: line ") && text.contains("TAMPERED:   1 findings"),
+        text.starts_with("wrong_leaf: line ") && text.contains("TAMPERED:   1 finding"),
         "{text}"
     );
     let line = content
@@ -150,7 +150,7 @@ async fn a_dump_verifies_without_the_database_and_names_what_was_altered() -> Re
     let (code, text) = verify(&altered, &key, &[])?;
     assert_eq!(code, 1, "{text}");
     assert!(
-        text.starts_with("missing_record: ") && text.contains("TAMPERED:   1 findings"),
+        text.starts_with("missing_record: ") && text.contains("TAMPERED:   1 finding"),
         "{text}"
     );
 
@@ -202,7 +202,7 @@ async fn a_dump_verifies_without_the_database_and_names_what_was_altered() -> Re
             let (code, text) = verify(&altered, &key, &[])?;
             assert_eq!(code, 1, "{statement}: {text}");
             assert!(
-                text.starts_with("foreign_statement: line ") && text.contains("TAMPERED:   1 findings"),
+                text.starts_with("foreign_statement: line ") && text.contains("TAMPERED:   1 finding"),
                 "{statement}: {text}"
             );
         }

@@ -396,6 +396,12 @@ async fn a_history_rewritten_with_the_stolen_key_is_caught_by_an_old_checkpoint(
         site.operator.post("/v1/events", &event).await?.ok()?;
     }
     database.execute("select batchcortex.seal()", &[]).await?;
+    for _ in 0..4 {
+        let statement = "insert into batchcortex.events_log (org_id, action, record_type, record_id)
+                         select $1, 'app.step', 'step', i::text from generate_series(1, 5000) i";
+        database.execute(statement, &[&org]).await?;
+        database.execute("select batchcortex.seal()", &[]).await?;
+    }
     let honest = desk.put(
         "honest.jsonl",
         exported(&database, &format!("'{org}', since => {size}")).await?,
@@ -417,36 +423,45 @@ async fn a_history_rewritten_with_the_stolen_key_is_caught_by_an_old_checkpoint(
         .parse::<PrivateKey>()?
         .signer()
         .context("a key of a log")?;
-    let target = id(&database, &note(7)).await?;
-
     let change = database.transaction().await?;
     change
         .batch_execute("lock table batchcortex.ledger_tree, batchcortex.ledger_queue in exclusive mode")
         .await?;
     triggers_off(&change).await?;
-    // The record, and the hash that it carries.
-    let was: Vec<u8> = change
-        .query_one(
-            "select leaf_hash from batchcortex.events_log where event_id = $1",
-            &[&target],
-        )
-        .await?
-        .get(0);
+    // Every event of the organisation, and the hash that it carries.
     change
         .execute(
-            "update batchcortex.events_log set reason = 'out of specification' where event_id = $1",
-            &[&target],
+            "create temporary table was as select event_id, leaf_hash from batchcortex.events_log where org_id = $1",
+            &[&org],
         )
         .await?;
-    let statement = r"update batchcortex.events_log e set leaf_hash = sha256('\x00'::bytea || batchcortex.event_preimage(e)) where event_id = $1 returning leaf_hash";
-    let is: Vec<u8> = change.query_one(statement, &[&target]).await?.get(0);
-    // The organisation's log.
+    change
+        .execute(
+            "update batchcortex.events_log set reason = 'within specification' where org_id = $1",
+            &[&org],
+        )
+        .await?;
+    let statement = r"update batchcortex.events_log e set leaf_hash = sha256('\x00'::bytea || batchcortex.event_preimage(e))
+                        from was w where e.org_id = $1 and e.event_id = w.event_id returning w.leaf_hash, e.leaf_hash";
+    let mut is: HashMap<Hash, Hash> = HashMap::new();
+    for row in change.query(statement, &[&org]).await? {
+        let hash = |i| row.get::<_, &[u8]>(i).try_into().context("a hash");
+        is.insert(hash(0)?, hash(1)?);
+    }
+    // The organisation's log, in which nothing else stands but the samples.
     let mut own = leaves(&change, org).await?;
-    let place = own
-        .iter()
-        .position(|leaf| leaf[..] == was[..])
-        .context("its leaf")?;
-    own[place] = is.try_into().ok().context("a hash")?;
+    let mut replaced = 0;
+    for leaf in &mut own {
+        if let Some(new) = is.get(leaf) {
+            *leaf = *new;
+            replaced += 1;
+        }
+    }
+    ensure!(
+        replaced == is.len() && replaced > 20_000,
+        "{replaced} of {}",
+        is.len()
+    );
     rebuild(&change, org, &own).await?;
     sign(&change, org, &stolen).await?;
     // The global log, whose leaves are the checkpoints that are new now.

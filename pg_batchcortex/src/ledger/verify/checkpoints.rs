@@ -3,7 +3,7 @@
 use super::log::Check;
 use crate::ledger::incarnation::{EPOCH, Lives};
 use crate::ledger::scan::Scan;
-use crate::ledger::signature::{Fault, signed};
+use crate::ledger::signature::{Fault, Signatures, signed};
 use crate::row::with_varlena;
 use batchcortex_ledger::checkpoint::Checkpoint;
 use batchcortex_ledger::global::{self, GLOBAL};
@@ -86,6 +86,7 @@ pub struct Checkpoints<'a> {
     read_ahead: VecDeque<Stated>,
     /// The last one that was compared.
     last: Option<Stated>,
+    signatures: Signatures,
     /// Keys that this server does not know, with the first size that one has signed and how many it has.
     unknown_keys: BTreeMap<String, (i64, u64)>,
     tally: Tally,
@@ -105,6 +106,7 @@ impl<'a> Checkpoints<'a> {
             scan: Scan::open(&query, &[*org_id.as_bytes()], 1000),
             read_ahead: VecDeque::new(),
             last: None,
+            signatures: Signatures::default(),
             unknown_keys: BTreeMap::new(),
             tally: Tally::default(),
         }
@@ -183,12 +185,11 @@ impl<'a> Checkpoints<'a> {
         if self.org_id != GLOBAL {
             return;
         }
-        match stated.note.as_deref().map(|note| signed(note, &checkpoint)) {
-            Some(Ok(())) => {}
-            Some(Err(Fault::UnknownKey(key))) => {
-                self.unknown_keys.entry(key).or_insert((stated.size, 0)).1 += 1;
-            }
-            Some(Err(Fault::Wrong(detail))) => find("bad_signature", detail),
+        match stated.note.as_deref() {
+            Some(note) => match self.signatures.add(stated.size, note, &checkpoint) {
+                Ok(faults) => self.faults(check, faults),
+                Err(fault) => self.faults(check, vec![(stated.size, fault)]),
+            },
             None if self.lives.is_named(stated.incarnation) => {
                 find(
                     "bad_signature",
@@ -203,8 +204,20 @@ impl<'a> Checkpoints<'a> {
         }
     }
 
+    /// What is wrong with signatures, by the sizes of their checkpoints.
+    fn faults(&mut self, check: &mut Check<'_>, faults: Vec<(i64, Fault)>) {
+        for (size, fault) in faults {
+            match fault {
+                Fault::UnknownKey(key) => self.unknown_keys.entry(key).or_insert((size, 0)).1 += 1,
+                Fault::Wrong(detail) => check.find("bad_signature", RELATION, size.to_string(), detail),
+            }
+        }
+    }
+
     /// Those beyond the leaves, and the head's signed note.
     pub fn rest(mut self, check: &mut Check<'_>, leaves: u64, note: Option<&str>) -> Tally {
+        let faults = self.signatures.check();
+        self.faults(check, faults);
         if let Some(checkpoint) = self
             .last
             .as_ref()

@@ -10,6 +10,7 @@ use super::rows::columns::Columns;
 use super::rows::own::Own;
 use super::rows::work::Work;
 use super::sources::{self, Source};
+use crate::ask;
 use crate::identity::unscoped::unscoped;
 use crate::ledger::entry::Entry;
 use crate::ledger::incarnation::Lives;
@@ -113,16 +114,25 @@ struct Streams<'a> {
 /// Organisations whose log the caller may see, without the global log: those that exist, those that have a tree, those that have rows; or the one asked
 /// for. Who sees none is told so: no finding would read as intact.
 pub fn all(only: Option<Uuid>, sources: &[Source]) -> Vec<Uuid> {
-    // SAFETY: a catalog look-up; superusers see every row, and may ask about an organisation of which nothing is left.
-    if let Some(org) = only.filter(|_| unsafe { pg_sys::superuser() }) {
+    let known = "select exists (select from batchcortex.organisation where org_id = $1) or exists (select from batchcortex.ledger_tree where org_id = $1)";
+    if let Some(org) = only.filter(|org| ask::one(known, &[(*org).into()]) == Some(true)) {
         return vec![org];
     }
     let visible: Vec<Uuid> = every(sources)
         .into_iter()
         .filter(|org| *org.as_bytes() != GLOBAL && only.is_none_or(|only| only == *org))
         .collect();
-    // SAFETY: as above.
-    if visible.is_empty() && unsafe { !pg_sys::superuser() } {
+    // SAFETY: a catalog look-up.
+    let superuser = unsafe { pg_sys::superuser() };
+    if let Some(org) = only.filter(|_| visible.is_empty() && superuser) {
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+            format!("there is no organisation {org}, and nothing of one is left"),
+            "batchcortex.organisation lists them; without an argument every log is verified."
+        );
+    }
+    if visible.is_empty() && !superuser {
         ereport!(
             ERROR,
             PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,

@@ -211,13 +211,13 @@ fn rows<'a>(done: Verification) -> Rows<'a> {
 /// As verify, of what one organisation's log has beyond a size whose root is known, from an earlier verification or a checkpoint kept
 /// outside: the tree must still begin with it, and leaves before it are read only where records of the same time are. Records with an
 /// earlier time, and disposals, sessions and protection, are checked as they are now.
-#[pg_extern(volatile, strict, parallel_unsafe)]
+#[pg_extern(volatile, parallel_unsafe)]
 #[search_path(pg_catalog, pg_temp)]
 #[allow(clippy::type_complexity)]
 pub fn verify_since(
-    org: Uuid,
-    tree_size: i64,
-    root: &[u8],
+    org: Option<Uuid>,
+    tree_size: Option<i64>,
+    root: Option<&[u8]>,
 ) -> TableIterator<
     'static,
     (
@@ -228,14 +228,21 @@ pub fn verify_since(
         name!(detail, String),
     ),
 > {
-    let (Ok(size), Ok(root)) = (u64::try_from(tree_size), Hash::try_from(root)) else {
+    // No row would read as intact: a null is refused like any other value that says nothing.
+    let known = || {
+        Some(Known {
+            size: u64::try_from(tree_size?).ok()?,
+            root: Hash::try_from(root?).ok()?,
+        })
+    };
+    let (Some(org), Some(known)) = (org, known()) else {
         ereport!(
             ERROR,
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            "a size from 0 and a root of 32 bytes are needed"
+            "an organisation, a size from 0 and a root of 32 bytes are needed"
         );
     };
-    rows(run(Some(org), Some(&Known { size, root })))
+    rows(run(Some(org), Some(&known)))
 }
 
 /// The same check as one JSON document: per log the counts of rows, of the parallel workers that hashed them, of leaves and waiting leaves, tree size, root and checkpoints;
@@ -256,7 +263,7 @@ pub fn verify_report(org: default!(Option<Uuid>, "NULL")) -> Json {
         "findings": by_code,
         "rows": rows,
         "logs": done.logs,
-        "signed": done.logs.last().is_some_and(|global| global.signed()),
+        "signed": !checkpoint_key::verifiers().is_empty() && done.logs.last().is_some_and(|global| global.signed()),
         "keys": checkpoint_key::verifiers().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "checkpoint_directory": done.directory,
         "timestamps": done.timestamps,
