@@ -163,7 +163,12 @@ pgrx::extension_sql_file!(
 pgrx::extension_sql_file!(
     "../../sql/functions/event.sql",
     name = "event",
-    requires = ["identity", "triggers"]
+    requires = [
+        "identity",
+        "triggers",
+        ledger::verify::told::event_member,
+        ledger::verify::told::event_time
+    ]
 );
 pgrx::extension_sql_file!(
     "../../sql/functions/capture.sql",

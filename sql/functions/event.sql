@@ -75,3 +75,8 @@ end
 $$;
 comment on function batchcortex_api.events(uuid, timestamptz, integer, uuid) is
 'Events of the caller''s organisation, newest first, optionally of one batch; 1 to 1,000 rows. The next page: recorded_before and before_event of the last row. Times are UTC instants. Errors: BC401, BC403, BC404 unknown batch, BC422 max_rows.';
+
+comment on function batchcortex.event_member(text, text) is
+'What an event says (before or after, as text) under a name: a text as it is, any other value as compact JSON. Null when it says nothing there or is no JSON object; never raises.';
+comment on function batchcortex.event_time(text, text) is
+'The time (RFC 3339) that an event says under a name, in microseconds since 2000-01-01 00:00 UTC. Null when it says none; never raises.';

@@ -40,5 +40,5 @@ grant execute on function
     batchcortex.export_evidence(uuid, uuid, uuid, timestamptz, timestamptz, bigint), batchcortex.plan_evidence(uuid, uuid, uuid, timestamptz, timestamptz, bigint),
     batchcortex.write_evidence(uuid, text, text, bigint, text, bigint, bigint, text, bigint, bigint, uuid, timestamptz, timestamptz),
     batchcortex.is_recorded(uuid, uuid), batchcortex.cosigned_note(bigint), batchcortex.signed_checkpoint(bigint), batchcortex.timestamp_query(bigint), batchcortex.make_timestamp_query(text),
-    batchcortex.timestamps(bigint), batchcortex.auditor_organisations()
+    batchcortex.timestamps(bigint), batchcortex.auditor_organisations(), batchcortex.event_member(text, text), batchcortex.event_time(text, text)
     to batchcortex_auditor;

@@ -361,6 +361,16 @@ begin
                                                           and (l.recorded_at, l.event_id) > (e.recorded_at, e.event_id))', partition) loop
             perform batchcortex.log_event('schema.structure', 'schema_migration', went.record_id, after => went.after, reason => format('carried over from %s', name));
         end loop;
+        -- The newest event of each witness, and of each end of an incarnation that was asked for: as they were, for they are compared whole.
+        for went in execute format('select e.action, e.record_type, e.record_id, e.before, e.after, e.reason from %s e
+                                     where e.org_id = ''00000000-0000-0000-0000-000000000000''
+                                       and e.action in (''witness.added'', ''witness.retired'', ''ledger.incarnation_requested'')
+                                       and not exists (select from batchcortex.events_log l where l.org_id = e.org_id and l.record_id = e.record_id
+                                                          and l.action in (''witness.added'', ''witness.retired'', ''ledger.incarnation_requested'')
+                                                          and (l.recorded_at, l.event_id) > (e.recorded_at, e.event_id))', partition) loop
+            perform batchcortex.log_event(went.action, went.record_type, went.record_id, before => went.before, after => went.after,
+                reason => went.reason, org_id => '00000000-0000-0000-0000-000000000000');
+        end loop;
         -- Which tables are tracked, as the register says: dispose() is refused while verify() finds that it differs from what was told.
         for went in select format('%I.%I', n.nspname, c.relname) as relation,
                            json_build_object('org_column', t.org_column, 'require_reason', t.require_reason, 'left_out', t.left_out, 'masked', t.masked) as told

@@ -3,4 +3,4 @@
 
 create index events_log_told on batchcortex.events_log (org_id, action, recorded_at)
  where action in ('schema.structure', 'table.protected', 'table.tracked', 'table.untracked', 'table.altered', 'table.soft_deletable',
-                  'witness.added', 'witness.retired', 'session.opened', 'session.rotated', 'session.elevated');
+                  'witness.added', 'witness.retired', 'session.opened', 'session.rotated', 'session.elevated', 'ledger.incarnation_requested');

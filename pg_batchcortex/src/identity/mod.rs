@@ -7,6 +7,7 @@ pub mod attempt_budget; // how often a proof may be tried
 pub mod binding; // the setting that only the extension can write
 pub mod credential; // opaque tokens
 pub mod invitation; // joining
+pub mod lent; // tables of others, read in the name of their owners
 pub mod log_redaction; // credentials stay out of the log
 pub mod login; // password to session
 pub mod password; // Argon2id

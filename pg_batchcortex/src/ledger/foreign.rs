@@ -17,6 +17,8 @@ pub struct Foreign {
     pub id: u32,
     /// Qualified and quoted; empty when it came from a trigger.
     pub relation: String,
+    /// Owner; none when it came from a trigger.
+    pub owner: pg_sys::Oid,
     /// Domain of its preimages.
     pub domain: String,
     /// Column that names the organisation.
@@ -34,6 +36,7 @@ impl Foreign {
         Some(Foreign {
             id: id.parse().ok()?,
             relation: String::new(),
+            owner: pg_sys::InvalidOid,
             domain: (*domain).to_owned(),
             org_column: (!org_column.is_empty()).then(|| (*org_column).to_owned()),
             key_columns: key_columns.iter().map(|name| (*name).to_owned()).collect(),
@@ -42,7 +45,7 @@ impl Foreign {
 
     /// From the register.
     pub fn registered(id: i32) -> Self {
-        let query = "select format('%I.%I', n.nspname, c.relname), r.domain, r.org_column::text, r.key_columns::text[]
+        let query = "select format('%I.%I', n.nspname, c.relname), r.domain, r.org_column::text, r.key_columns::text[], c.relowner
                        from batchcortex.ledger_relation r join pg_class c on c.oid = r.relation join pg_namespace n on n.oid = c.relnamespace
                       where r.relation_id = $1";
         Spi::connect(|client| {
@@ -54,6 +57,7 @@ impl Foreign {
             Foreign {
                 id: id as u32,
                 relation: row.get(1).unwrap_or_report().unwrap_or_default(),
+                owner: row.get(5).unwrap_or_report().unwrap_or(pg_sys::InvalidOid),
                 domain: row.get(2).unwrap_or_report().unwrap_or_default(),
                 org_column: row.get(3).unwrap_or_report(),
                 key_columns: row.get(4).unwrap_or_report().unwrap_or_default(),

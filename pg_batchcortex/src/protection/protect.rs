@@ -1,6 +1,7 @@
 //! `protect()`: tables of others under the same three layers, and their rows as leaves without a column added to them.
 
 use crate::error::{self, Refusal};
+use crate::identity::lent::lent;
 use crate::ledger::foreign::Foreign;
 use crate::ledger::scan::Scan;
 use pgrx::PgTupleDesc;
@@ -35,7 +36,9 @@ pub fn enqueue_present_rows(relation_id: i32) -> i64 {
     unsafe { pg_sys::SPI_connect() };
     let foreign = Foreign::registered(relation_id);
     let mut count = 0;
-    let mut scan = Scan::open(&format!("select * from {}", foreign.relation), &[], 1000);
+    let query = format!("select * from {}", foreign.relation);
+    let mut scan =
+        lent(foreign.owner, || Scan::open(&query, &[], 1000)).unwrap_or_else(|error| error.rethrow());
     while scan.next(|row| {
         // SAFETY: a row of the table that the source describes.
         unsafe { foreign.enqueue(row) }.unwrap_or_else(|refusal| error!("{}", refusal.message));

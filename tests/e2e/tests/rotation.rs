@@ -161,7 +161,7 @@ async fn a_server_with_a_key_signs_or_waits_and_goes_on_from_what_it_signed() ->
     sealing(&database).await?;
     ensure!(findings(&cluster).await?.is_empty());
 
-    // A time without a key, which is found for good, and a key again: what was signed is the beginning of what is signed then.
+    // A key that is gone stops the sealing of what it signed, until somebody wants to go on without one.
     drop(database);
     cluster.stop()?;
     let aside = file.with_extension("aside");
@@ -169,6 +169,13 @@ async fn a_server_with_a_key_signs_or_waits_and_goes_on_from_what_it_signed() ->
     cluster.serve()?;
     database = cluster.superuser().await?;
     database.query_one(RECORD, &[]).await?;
+    let (sealed, health) = sealing(&database).await?;
+    ensure!(sealed == 0 && health == "down", "{sealed} {health}");
+    let report = "select batchcortex.verify_report()::jsonb -> 'signed' = 'false'";
+    ensure!(database.query_one(report, &[]).await?.get::<_, bool>(0));
+    let wanted = "select batchcortex.new_incarnation('the key is lost')";
+    database.query_one(wanted, &[]).await?;
+    // That time is found for good; with a key again, what was signed is the beginning of what is signed then.
     let (sealed, health) = sealing(&database).await?;
     ensure!(sealed > 0 && health == "up", "{sealed} {health}");
     drop(database);
@@ -196,4 +203,18 @@ async fn a_server_with_a_key_signs_or_waits_and_goes_on_from_what_it_signed() ->
         "{found:?}"
     );
     Ok(())
+}
+
+/// A file that is named and cannot be reached is no server without a key.
+// control: N3
+#[test]
+fn a_key_file_that_is_named_and_missing_stops_the_start() -> Result<()> {
+    let cluster = Cluster::start("keys-named")?;
+    cluster.stop()?;
+    cluster.configure("batchcortex.checkpoint_key_file = '/nonexistent/checkpoint.keys'\n")?;
+    ensure!(cluster.serve().is_err());
+    let log = std::fs::read_to_string(cluster.data()?.join("server.log"))?;
+    ensure!(log.contains("the checkpoint key file cannot be used"), "{log}");
+    cluster.configure("batchcortex.checkpoint_key_file = ''\n")?;
+    cluster.serve()
 }

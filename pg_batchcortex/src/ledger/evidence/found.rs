@@ -113,7 +113,7 @@ fn other(source: &Source, key: &[u8]) -> Option<Row> {
         conditions.join(" and ")
     );
     let mut found = None;
-    let mut scan = Scan::open_typed(&query, &values, 2);
+    let mut scan = source.read_as_caller(|| Scan::open_typed(&query, &values, 2));
     while scan.next(|row| {
         let positions = foreign::positions(row, &source.key_columns);
         // An operator may call more equal than the bytes are.

@@ -37,6 +37,9 @@ pub struct Summary {
     organisation: Option<String>,
     /// Rows of the source tables.
     pub rows: u64,
+    /// Those of the project's own.
+    #[serde(skip)]
+    pub own_rows: u64,
     /// Parallel workers that hashed rows beside this process.
     workers: usize,
     leaves: u64,
@@ -114,6 +117,10 @@ struct Streams<'a> {
 /// Organisations whose log the caller may see, without the global log: those that exist, those that have a tree, those that have rows; or the one asked
 /// for. Who sees none is told so: no finding would read as intact.
 pub fn all(only: Option<Uuid>, sources: &[Source]) -> Vec<Uuid> {
+    if only.is_some_and(|only| *only.as_bytes() == GLOBAL) {
+        // It is no organisation's, and every verification ends with it.
+        return Vec::new();
+    }
     let known = "select exists (select from batchcortex.organisation where org_id = $1) or exists (select from batchcortex.ledger_tree where org_id = $1)";
     if let Some(org) = only.filter(|org| ask::one(known, &[(*org).into()]) == Some(true)) {
         return vec![org];
@@ -147,18 +154,10 @@ fn every(sources: &[Source]) -> Vec<Uuid> {
     let mut query = "select org_id from batchcortex.organisation union select org_id from batchcortex.ledger_tree
                      union select distinct org_id from batchcortex.ledger_checkpoint union select org_id from batchcortex.ledger_tile where level = 0 and tile_index = 0"
         .to_owned();
-    for source in sources.iter().filter(|source| source.readable && source.named) {
-        let Some(column) = &source.org_column else {
-            continue;
-        };
-        if !source.hashed {
-            let column = pgrx::spi::quote_identifier(column);
-            query += &format!(
-                " union select {column} from {} where {column} is not null",
-                source.relation
-            );
-            continue;
-        }
+    for source in sources
+        .iter()
+        .filter(|source| source.hashed && source.readable && source.named)
+    {
         // Skips from organisation to organisation along the primary key instead of reading every row.
         query += &format!(
             " union (with recursive seen (org_id) as (
@@ -169,16 +168,31 @@ fn every(sources: &[Source]) -> Vec<Uuid> {
             source.relation
         );
     }
-    Spi::connect(|client| {
-        let rows = client
-            .select(
-                &format!("select org_id from ({query}) o order by org_id"),
-                None,
-                &[],
-            )
-            .unwrap_or_report();
-        rows.filter_map(|row| row.get(1).unwrap_or_report()).collect()
-    })
+    let organisations = |query: &str| -> Vec<Uuid> {
+        Spi::connect(|client| {
+            let rows = client.select(query, None, &[]).unwrap_or_report();
+            rows.filter_map(|row| row.get(1).unwrap_or_report()).collect()
+        })
+    };
+    let mut every = organisations(&query);
+    // SAFETY: a catalog look-up.
+    if unsafe { pg_sys::superuser() } {
+        // Of whom others' tables have rows, though nothing else has; what cannot be read is found where the rows are.
+        for source in sources.iter().filter(|source| !source.hashed && source.readable) {
+            let Some(column) = &source.org_column else {
+                continue;
+            };
+            let column = pgrx::spi::quote_identifier(column);
+            let query = format!(
+                "select distinct {column} from {} where {column} is not null",
+                source.relation
+            );
+            every.extend(source.read_whole(|| organisations(&query)).unwrap_or_default());
+        }
+    }
+    every.sort_unstable_by_key(|org| *org.as_bytes());
+    every.dedup();
+    every
 }
 
 /// Checks one log and adds what it finds. `statements`: what the leaves of the global log stand for; none for any other log.
@@ -200,6 +214,7 @@ pub fn check(
         findings,
         pairing: Pairing::default(),
         rows: 0,
+        own_rows: 0,
         unread: sources.iter().filter(|s| !s.readable).map(|s| s.id).collect(),
         leaves_unread: 0,
         disposed,
@@ -211,15 +226,14 @@ pub fn check(
         late: Vec::new(),
     };
     let (organisation, tree_size, root, sealed_at, note) = check.head();
+    // Before parallel workers run, beside which no subtransaction begins.
+    let others = if of_rows { check.others(org_id) } else { Vec::new() };
     let mut rows = Streams {
         own: Own::open(
             Work::of(org_id, sources, beginning.first_tile(), beginning.recorded_from),
             of_rows && !sources.iter().any(|source| source.hashed && source.filtered),
         ),
-        others: sources
-            .iter()
-            .filter_map(|s| Some((s.id, s.read_whole(|| Columns::open(s, org_id))?)))
-            .collect(),
+        others,
     };
     let workers = rows.own.workers();
     check.pairing.leaves = beginning.earlier;
@@ -270,6 +284,7 @@ pub fn check(
         log: check.log.clone(),
         organisation,
         rows: check.rows,
+        own_rows: check.own_rows,
         workers,
         leaves,
         leaves_unread: check.leaves_unread,
@@ -292,6 +307,7 @@ pub(super) struct Check<'a> {
     findings: &'a mut Vec<Finding>,
     pairing: Pairing,
     rows: u64,
+    own_rows: u64,
     /// Relations whose rows cannot be read: their leaves count for the tree alone.
     unread: HashSet<u32>,
     leaves_unread: u64,
@@ -307,7 +323,24 @@ pub(super) struct Check<'a> {
     late: Vec<Late>,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    /// Rows of tables of others. One that cannot be read is found, and its leaves count for the tree alone.
+    fn others(&mut self, org_id: Uuid) -> Vec<(u32, Columns<'a>)> {
+        let mut others = Vec::new();
+        let sources = self.sources;
+        for source in sources.iter().filter(|source| !source.hashed && source.readable) {
+            match source.read_whole(|| Columns::open(source, org_id)) {
+                Ok(rows) => others.extend(rows.map(|rows| (source.id, rows))),
+                Err(said) => {
+                    self.unread.insert(source.id);
+                    let detail = format!("the table cannot be read: {said}");
+                    self.find("weakened_protection", &source.relation, String::new(), detail);
+                }
+            }
+        }
+        others
+    }
+
     pub(super) fn find(&mut self, code: &'static str, relation: &str, record: String, detail: String) {
         self.findings.push(Finding {
             log: self.log.clone(),
@@ -545,6 +578,7 @@ impl Check<'_> {
 
     fn row(&mut self, relation: u32, row: Hashed) {
         self.rows += 1;
+        self.own_rows += u64::from(self.own.contains(&relation));
         *self.pairing.lead.entry(relation).or_default() += 1;
         let record = (relation, row.key);
         if !row.agrees {

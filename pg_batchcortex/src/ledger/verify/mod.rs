@@ -10,30 +10,34 @@ pub mod disposed; // leaves whose records were disposed of
 mod global; // the global log's leaves against the checkpoints that they are
 mod log; // one organisation's log
 pub mod protection; // triggers and row security as they should be
+mod requests; // ends of incarnations against their events
 mod rows; // rows of the source tables, as leaves
 mod sessions; // sessions against their events
 pub mod sources; // which tables these are
 mod timestamps; // time stamps against the checkpoints that they are over
-mod told; // the index by which events are found that tell of all this
+pub mod told; // events that tell of all this: reading them, and the index that finds them
 pub mod tracked; // tracked tables as the log tells
 mod unreadable; // pages that PostgreSQL cannot read
 mod waiting; // leaves that wait too long
 mod witnesses; // registered witnesses against their events
 
+use crate::assign;
 use crate::checkpoint_key;
 use crate::ledger::incarnation::Lives;
 use crate::ledger::proof::stored_range;
 use crate::ledger::worker;
 use crate::settings::WITNESS_QUORUM;
 use batchcortex_ledger::global::GLOBAL;
-use batchcortex_ledger::hash::Hash;
+use batchcortex_ledger::hash::{Hash, empty_root};
 use beginning::Beginning;
 use global::Statements;
 use log::Summary;
 use pgrx::datum::{Json, Uuid};
 use pgrx::prelude::*;
 use std::collections::HashSet;
+use std::ffi::CStr;
 use std::time::Instant;
+use unreadable::Indexes;
 
 /// Something that is not as it was recorded.
 pub struct Finding {
@@ -78,14 +82,22 @@ fn run(org: Option<Uuid>, known: Option<&Known>) -> Verification {
     let started = Instant::now();
     // SAFETY: one SPI connection for all cursors; closed below, or by the abort of the transaction.
     unsafe { pg_sys::SPI_connect() };
-    let mut done = unreadable::or_without_indexes(|| check(org, known));
+    let mut done = assign::during(&OWN_SETTINGS, || {
+        unreadable::or_without_indexes(|indexes| check(org, known, indexes))
+    });
     // SAFETY: as above.
     unsafe { pg_sys::SPI_finish() };
     done.seconds = started.elapsed().as_secs_f64();
     done
 }
 
-fn check(org: Option<Uuid>, known: Option<&Known>) -> Verification {
+/// What would write the texts of the catalog in another way, or read those of a query so.
+const OWN_SETTINGS: [(&CStr, &CStr); 2] = [
+    (c"quote_all_identifiers", c"off"),
+    (c"standard_conforming_strings", c"on"),
+];
+
+fn check(org: Option<Uuid>, known: Option<&Known>, indexes: Indexes) -> Verification {
     let mut findings = protection::check();
     findings.extend(sessions::check(org));
     findings.extend(capture::check());
@@ -93,16 +105,18 @@ fn check(org: Option<Uuid>, known: Option<&Known>) -> Verification {
     sources::compare_with_log(&mut findings);
     findings.extend(tracked::check());
     findings.extend(witnesses::check());
-    findings.extend(waiting::check(org));
+    findings.extend(requests::check());
     // SAFETY: a catalog look-up.
     let superuser = unsafe { pg_sys::superuser() };
-    if superuser && org.is_none() {
+    let everything = superuser && org.is_none();
+    let visible = log::all(org, &sources);
+    findings.extend(waiting::check((!everything).then_some(visible.as_slice())));
+    if everything && indexes == Indexes::Used {
         findings.extend(told::check());
     }
     let lives = Lives::read();
     let own = sources::own(&sources);
     let (mut logs, mut first_statement) = (Vec::new(), 0);
-    let visible = log::all(org, &sources);
     for org_id in visible.iter().copied() {
         let beginning = known.map_or_else(Beginning::default, |known| {
             begin(org_id, known, &own, &mut findings)
@@ -132,6 +146,9 @@ fn check(org: Option<Uuid>, known: Option<&Known>) -> Verification {
         Some(statements),
         &mut findings,
     ));
+    if everything {
+        findings.extend(rows::outside(&sources, logs.iter().map(|log| log.own_rows).sum()));
+    }
     let timestamps = timestamps::check(&mut findings);
     let directory = directory::check(&mut findings);
     Verification {
@@ -146,6 +163,10 @@ fn check(org: Option<Uuid>, known: Option<&Known>) -> Verification {
 /// Where to begin: behind what is known, if it is the beginning of the log that is stored.
 fn begin(org_id: Uuid, known: &Known, own: &HashSet<u32>, findings: &mut Vec<Finding>) -> Beginning {
     let stored = stored_range(org_id, known.size).map(|range| range.root());
+    if known.size == 0 && known.root == empty_root() {
+        // Every log begins with it, also one of which nothing is sealed yet.
+        return Beginning::default();
+    }
     if stored == Some(known.root) {
         let beginning = Beginning::of_log(org_id, known.size, own).unwrap_or_default();
         findings.extend(beginning.wrong_tiles.iter().map(|tile| Finding {

@@ -13,7 +13,8 @@ fn query(token: &str) -> String {
     format!(
         "with told as (
              select e.org_id, e.record_id, e.action, e.recorded_at, e.actor_kind, e.actor_id,
-                    e.after ->> 'user_id' as user_id, e.after ->> 'fingerprint' as fingerprint, (e.after ->> 'expires_at')::timestamptz as expires_at
+                    batchcortex.event_member(e.after::text, 'user_id') as user_id, batchcortex.event_member(e.after::text, 'fingerprint') as fingerprint,
+                    timestamptz '2000-01-01 00:00:00+00' + batchcortex.event_time(e.after::text, 'expires_at') * interval '1 microsecond' as expires_at
                from batchcortex.events_log e
               where e.record_type = 'session' and e.action in ('session.opened', 'session.rotated', 'session.elevated')
                 and ($1 is null or e.org_id = $1)

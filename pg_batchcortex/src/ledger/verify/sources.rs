@@ -1,13 +1,14 @@
 //! The tables whose rows are leaves: the project's own, as this library knows them, and those given to `protect()`, as the log tells.
 
-use super::Finding;
+use super::{Finding, unreadable};
 use crate::ask;
+use crate::identity::lent::lent;
 use crate::identity::unscoped::unscoped;
 use crate::ledger::scan::Scan;
 use crate::row::with_varlena;
 use batchcortex_ledger::record::OWN_RELATIONS;
 use pgrx::pg_sys;
-use pgrx::pg_sys::panic::ErrorReportable;
+use pgrx::pg_sys::panic::{CaughtError, ErrorReportable};
 use pgrx::prelude::*;
 use std::collections::HashSet;
 
@@ -40,26 +41,32 @@ pub struct Source {
 }
 
 impl Source {
-    /// Runs `body`, which opens a query of the table, so that it reads every row, as PostgreSQL's own foreign-key checks do: with the rights of
-    /// the table's owner, and past row security. A leaf could otherwise be hidden from auditors by a label that says it is of a table that
-    /// they may not read. What they learn of such a table are names of records, which stand in the tiles that they read, and that one differs.
-    pub fn read_whole<T>(&self, body: impl FnOnce() -> T) -> T {
-        // Planning evaluates what the owner wrote into predicates of indexes: it leaves nothing behind in the session.
-        const SCOPE: u32 = pg_sys::SECURITY_LOCAL_USERID_CHANGE
-            | pg_sys::SECURITY_NOFORCE_RLS
-            | pg_sys::SECURITY_RESTRICTED_OPERATION;
-        let Some(lender) = self.lender else { return body() };
-        let mut user = pg_sys::InvalidOid;
-        let mut context = 0;
-        // SAFETY: reads and sets the user of this backend; the pair is restored below or by transaction abort.
-        unsafe {
-            pg_sys::GetUserIdAndSecContext(&raw mut user, &raw mut context);
-            pg_sys::SetUserIdAndSecContext(lender, context | SCOPE as i32);
+    /// Runs `body`, which opens a query of a table of others, so that it reads every row: with the rights of the table's owner. A leaf could
+    /// otherwise be hidden from auditors by a label that says it is of a table that they may not read. What they learn of such a table are names
+    /// of records, which stand in the tiles that they read, and that one differs.
+    ///
+    /// # Errors
+    /// What it raised.
+    pub fn read_whole<T>(&self, body: impl FnOnce() -> T) -> Result<T, String> {
+        let lender = self.lender.ok_or("nobody lends their rights to read it")?;
+        lent(lender, body).map_err(|error| match *error {
+            CaughtError::PostgresError(report) | CaughtError::ErrorReport(report)
+                if !unreadable::ENDS.contains(&report.sql_error_code())
+                    && !unreadable::DAMAGE.contains(&report.sql_error_code()) =>
+            {
+                report.message().to_owned()
+            }
+            error => error.rethrow(),
+        })
+    }
+
+    /// As [`Self::read_whole`] for a superuser, who may read the table anyway; anybody else reads it with their own rights. Raises what it raised.
+    pub fn read_as_caller<T>(&self, body: impl FnOnce() -> T) -> T {
+        // SAFETY: a catalog look-up.
+        match self.lender.filter(|_| unsafe { pg_sys::superuser() }) {
+            Some(lender) => lent(lender, body).unwrap_or_else(|error| error.rethrow()),
+            None => body(),
         }
-        let result = body();
-        // SAFETY: as above.
-        unsafe { pg_sys::SetUserIdAndSecContext(user, context) };
-        result
     }
 }
 
@@ -128,14 +135,15 @@ pub fn read(findings: &mut Vec<Finding>) -> Vec<Source> {
                     source.lender = None;
                 } else if lendable {
                     source.readable = true;
-                } else if source.named {
+                } else {
                     source.lender = None;
-                } else if complete {
+                    source.readable = false;
+                }
+                if !lendable && !source.hashed && complete {
                     find(
                         &source.relation,
                         "its owner may not read the table, or not all of its partitions are that owner's: leaves that are said to be of it cannot be verified",
                     );
-                    source.readable = false;
                 }
                 if !complete {
                     find(
@@ -171,6 +179,13 @@ pub fn read(findings: &mut Vec<Finding>) -> Vec<Source> {
         }
     }
     for source in sources.iter_mut().filter(|source| source.hashed) {
+        if !OWN_RELATIONS.iter().any(|(domain, ..)| *domain == source.domain) {
+            find(
+                &source.relation,
+                "a table that is not the project's own is registered as if its rows carried their leaf hashes",
+            );
+            source.readable = false;
+        }
         // Of the table that is read, whatever the register says.
         let query = "select c.relkind = 'p', row_security_active(c.oid) from pg_class c where c.oid = to_regclass($1)";
         let (partitioned, filtered) = ask::two::<bool, bool>(query, &[source.relation.as_str().into()]);
@@ -183,13 +198,15 @@ pub fn read(findings: &mut Vec<Finding>) -> Vec<Source> {
 /// Tables of others must be registered as their event in the installation's log says, and only those.
 pub fn compare_with_log(findings: &mut Vec<Finding>) {
     let query = "
-        select coalesce(r.domain, e.domain),
-               case when e.domain is null then 'no event table.protected tells of the table'
+        select coalesce(r.domain, e.domain, e.relation_id, 'table.protected'),
+               case when e.relation_id is null and r.relation_id is not null then 'no event table.protected tells of the table'
                     when r.domain is null then 'the table was protected and is not registered any more'
                     else 'the register differs from the event table.protected' end
-          from (select relation_id, domain, org_column::text, key_columns::text[] from batchcortex.ledger_relation where not hashed) r
-          full join (select (after ->> 'relation_id')::integer as relation_id, after ->> 'domain' as domain, after ->> 'org_column' as org_column,
-                            array(select json_array_elements_text(after -> 'key_columns')) as key_columns
+          from (select relation_id::text, domain, org_column::text, array_to_json(key_columns::text[])::text as key_columns
+                  from batchcortex.ledger_relation where not hashed) r
+          full join (select batchcortex.event_member(after::text, 'relation_id') as relation_id, batchcortex.event_member(after::text, 'domain') as domain,
+                            batchcortex.event_member(after::text, 'org_column') as org_column,
+                            batchcortex.event_member(after::text, 'key_columns') as key_columns
                        from batchcortex.events_log
                       where org_id = '00000000-0000-0000-0000-000000000000' and action = 'table.protected') e
             on e.relation_id = r.relation_id

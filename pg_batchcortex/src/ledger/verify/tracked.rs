@@ -127,7 +127,11 @@ pub fn check() -> Vec<Finding> {
 fn exists(name: &str) -> bool {
     let mut found = false;
     let literal = pgrx::spi::quote_literal(name);
-    let mut scan = Scan::open(&format!("select to_regclass({literal})::oid is not null"), &[], 1);
+    // Whatever the text is: casting it could raise.
+    let query = format!(
+        "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace where format('%I.%I', n.nspname, c.relname) = {literal})"
+    );
+    let mut scan = Scan::open(&query, &[], 1);
     while scan.next(|row| found |= row.get(0).is_some_and(|value| value.value() & 0xff != 0)) {}
     scan.close();
     found

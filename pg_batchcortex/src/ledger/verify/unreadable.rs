@@ -3,10 +3,10 @@
 
 use super::{Finding, Verification};
 use crate::assign;
+use crate::identity::lent::attempt;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 use std::ffi::CStr;
-use std::panic::AssertUnwindSafe;
 
 /// Settings under which rows are read in the order in which they lie, by one process.
 const NO_INDEX: [(&CStr, &CStr); 5] = [
@@ -18,21 +18,37 @@ const NO_INDEX: [(&CStr, &CStr); 5] = [
 ];
 
 /// What PostgreSQL says of a page or a file that it cannot read.
-const UNREADABLE: [PgSqlErrorCode; 4] = [
+pub const DAMAGE: [PgSqlErrorCode; 4] = [
     PgSqlErrorCode::ERRCODE_IO_ERROR,
     PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
     PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED,
     PgSqlErrorCode::ERRCODE_UNDEFINED_FILE,
 ];
 
+/// What ends a statement whoever caught it.
+pub const ENDS: [PgSqlErrorCode; 5] = [
+    PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
+    PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN,
+    PgSqlErrorCode::ERRCODE_CRASH_SHUTDOWN,
+    PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
+    PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+];
+
 /// Runs `check`; when it meets what cannot be read, runs it once more without indexes and says so. What cannot be read then either is an
 /// error. An SPI connection is open.
-pub fn or_without_indexes(mut check: impl FnMut() -> Verification) -> Verification {
-    let damage = match attempt(&mut check) {
+pub fn or_without_indexes(mut check: impl FnMut(Indexes) -> Verification) -> Verification {
+    let damage = match attempt(|| check(Indexes::Used)) {
         Ok(done) => return done,
-        Err(damage) => damage,
+        Err(error) => match *error {
+            CaughtError::PostgresError(report) | CaughtError::ErrorReport(report)
+                if DAMAGE.contains(&report.sql_error_code()) =>
+            {
+                report.message().to_owned()
+            }
+            error => error.rethrow(),
+        },
     };
-    let mut done = assign::during(&NO_INDEX, check);
+    let mut done = assign::during(&NO_INDEX, || check(Indexes::Avoided));
     done.findings.push(Finding {
         log: "installation".to_owned(),
         code: "unreadable",
@@ -43,30 +59,9 @@ pub fn or_without_indexes(mut check: impl FnMut() -> Verification) -> Verificati
     done
 }
 
-/// Runs `body` in a subtransaction; what PostgreSQL says of a page or a file that it cannot read, if that stopped it.
-fn attempt<R>(body: impl FnOnce() -> R) -> Result<R, String> {
-    // SAFETY: what a subtransaction changes is put back at both of its ends, as PL/pgSQL does around a block with handlers.
-    unsafe {
-        let (context, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
-        pg_sys::BeginInternalSubTransaction(std::ptr::null());
-        pg_sys::MemoryContextSwitchTo(context);
-        let result = PgTryBuilder::new(AssertUnwindSafe(|| Ok(body())))
-            .catch_others(|error| Err(Box::new(error)))
-            .execute();
-        // Whatever it was: an error that left with the subtransaction open would abort that alone.
-        match result {
-            Ok(_) => pg_sys::ReleaseCurrentSubTransaction(),
-            Err(_) => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
-        }
-        pg_sys::MemoryContextSwitchTo(context);
-        pg_sys::CurrentResourceOwner = owner;
-        result.map_err(|error| match *error {
-            CaughtError::PostgresError(report) | CaughtError::ErrorReport(report)
-                if UNREADABLE.contains(&report.sql_error_code()) =>
-            {
-                report.message().to_owned()
-            }
-            error => error.rethrow(),
-        })
-    }
+/// Whether rows are looked up along indexes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Indexes {
+    Used,
+    Avoided,
 }

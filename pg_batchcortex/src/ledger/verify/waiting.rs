@@ -10,11 +10,11 @@ use pgrx::datum::Uuid;
 use pgrx::prelude::*;
 use std::collections::BTreeMap;
 
-/// Processes that are missing, and logs whose oldest waiting leaf has waited too long. Inside an SPI connection.
-pub fn check(org: Option<Uuid>) -> Vec<Finding> {
+/// Processes that are missing, and logs whose oldest waiting leaf has waited too long. `of`: the logs that are told of; none for all. Inside
+/// an SPI connection.
+pub fn check(of: Option<&[Uuid]>) -> Vec<Finding> {
     let mut findings = missing_workers();
-    // SAFETY: reads the clock.
-    let now = unsafe { pg_sys::GetCurrentTimestamp() };
+    let now = now();
     let mut waiting: BTreeMap<[u8; 16], (i64, u64)> = BTreeMap::new();
     unscoped(|| {
         let mut scan = Scan::open("select q.entry from batchcortex.ledger_queue q", &[], 1000);
@@ -29,7 +29,7 @@ pub fn check(org: Option<Uuid>) -> Vec<Finding> {
     for (log, (oldest, count)) in waiting {
         let seconds = (now - oldest) / 1_000_000;
         let log = Uuid::from_bytes(log);
-        if seconds > i64::from(SEAL_OVERDUE.get()) && org.is_none_or(|org| org == log) {
+        if seconds > i64::from(SEAL_OVERDUE.get()) && of.is_none_or(|of| of.contains(&log)) {
             findings.push(Finding {
                 log: log.to_string(),
                 code: "sealing_overdue",
@@ -42,6 +42,19 @@ pub fn check(org: Option<Uuid>) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// When what this transaction sees was so, microseconds since 2000-01-01 UTC: later sealings are not seen, and its own records cannot be sealed.
+fn now() -> i64 {
+    // SAFETY: reads what the transaction knows of itself.
+    unsafe {
+        let own = pg_sys::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId;
+        if own || pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 {
+            pg_sys::GetCurrentTransactionStartTimestamp()
+        } else {
+            pg_sys::GetCurrentStatementStartTimestamp()
+        }
+    }
 }
 
 fn missing_workers() -> Vec<Finding> {

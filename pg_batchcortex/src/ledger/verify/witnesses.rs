@@ -4,31 +4,27 @@ use super::Finding;
 use crate::identity::unscoped::unscoped;
 use crate::ledger::scan::Scan;
 
-/// Rows and events of a key side by side, in their order. Events of a partition that was disposed of explain no row any more, and need none.
+/// The newest row of each key, which is what counts, beside its newest event. A disposal of old events tells the newest anew
+/// (batchcortex.record_disposal).
 const QUERY: &str = "
-    with disposed as (
-        select coalesce(max(d.recorded_to), '-infinity') as until from batchcortex.partition_disposal d
-          join batchcortex.ledger_relation r on r.relation_id = d.relation_id and r.domain = 'event'
-         where d.org_id = '00000000-0000-0000-0000-000000000000'
-    ), registered as (
-        select w.verifier_key, row_number() over (partition by w.verifier_key order by w.changed_at, w.change) as i,
-               w.witness || '+' || encode(w.key_id, 'hex') as name, w.active, w.reason
-          from batchcortex.ledger_witness w where w.changed_at >= (select until from disposed)
+    with registered as (
+        select distinct on (w.verifier_key) w.verifier_key, w.witness || '+' || encode(w.key_id, 'hex') as name, w.active, w.reason
+          from batchcortex.ledger_witness w order by w.verifier_key, w.change desc
     ), told as (
-        select coalesce(e.after, e.before) ->> 'verifier_key' as verifier_key,
-               row_number() over (partition by coalesce(e.after, e.before) ->> 'verifier_key' order by e.recorded_at, e.event_id) as i,
-               e.record_id as name, e.action = 'witness.added' as active, e.reason
+        select distinct on (t.verifier_key) t.verifier_key, e.record_id as name, e.action = 'witness.added' as active, e.reason
           from batchcortex.events_log e
+         cross join lateral (select coalesce(batchcortex.event_member(coalesce(e.after, e.before)::text, 'verifier_key'), e.record_id) as verifier_key) t
          where e.org_id = '00000000-0000-0000-0000-000000000000' and e.action in ('witness.added', 'witness.retired')
            and e.record_type = 'ledger_witness'
+         order by t.verifier_key, e.recorded_at desc, e.event_id desc
     )
     select coalesce(r.name, t.name),
            case when t.name is null then 'no event tells that the witness was ' || case when r.active then 'added' else 'retired' end
                 when r.name is null then 'the event witness.' || case when t.active then 'added' else 'retired' end || ' has no row'
                 else 'the row differs from the event witness.' || case when t.active then 'added' else 'retired' end end
-      from registered r full join told t using (verifier_key, i)
+      from registered r full join told t using (verifier_key)
      where (r.name, r.active, r.reason) is distinct from (t.name, t.active, t.reason)
-     order by 1, i";
+     order by 1";
 
 /// Where they differ. Inside an SPI connection.
 pub fn check() -> Vec<Finding> {

@@ -92,10 +92,11 @@ const QUERY: &str = "
        and 2 > (select count(distinct d.tgtype) from actual d where d.tgrelid = k.confrelid and d.own and d.proname = 'refuse_delete' and d.tgenabled = 'A'
                    and d.tgtype in (11, 34) and d.tgqual is null)
     union all
-    select t.living, 'keep_rows', 'the view of the rows that live is missing, or another stands in its place'
-      from batchcortex.events_log e cross join lateral (select e.after ->> 'living' as living) t
+    select coalesce(t.living, 'table.soft_deletable'), 'keep_rows', 'the view of the rows that live is missing, or another stands in its place'
+      from batchcortex.events_log e cross join lateral (select batchcortex.event_member(e.after::text, 'living') as living) t
      where e.org_id = '00000000-0000-0000-0000-000000000000' and e.action = 'table.soft_deletable'
-       and not exists (select from actual d where d.tgrelid = to_regclass(t.living) and d.own and d.proname = 'refuse_delete')
+       and not exists (select from actual d join pg_class c on c.oid = d.tgrelid join pg_namespace n on n.oid = c.relnamespace
+                        where format('%I.%I', n.nspname, c.relname) = t.living and d.own and d.proname = 'refuse_delete')
     union all
     select c.oid::regclass::text, r.rulename, 'a rule could divert what is written'
       from pg_rewrite r join pg_class c on c.oid = r.ev_class

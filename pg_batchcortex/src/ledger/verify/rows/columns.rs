@@ -5,6 +5,7 @@ use crate::ledger::foreign::{self, INSTALLATION};
 use crate::ledger::key::Key;
 use crate::ledger::scan::Scan;
 use crate::ledger::verify::sources::Source;
+use pgrx::PgMemoryContexts;
 use pgrx::datum::Uuid;
 use pgrx::prelude::*;
 
@@ -16,6 +17,7 @@ pub struct Columns<'a> {
     source: &'a Source,
     scan: Scan,
     key: Option<Vec<usize>>,
+    scratch: PgMemoryContexts,
 }
 
 impl<'a> Columns<'a> {
@@ -41,12 +43,13 @@ impl<'a> Columns<'a> {
             source,
             scan,
             key: None,
+            scratch: PgMemoryContexts::new("row of a protected table"),
         })
     }
 
     /// Hashes the next rows; false when there are none.
     pub fn next(&mut self, mut body: impl FnMut(Hashed)) -> bool {
-        let (source, key) = (self.source, &mut self.key);
+        let (source, key, scratch) = (self.source, &mut self.key, &mut self.scratch);
         self.scan.next(|row| {
             let key = key.get_or_insert_with(|| {
                 let find = |name: &String| {
@@ -55,12 +58,18 @@ impl<'a> Columns<'a> {
                 };
                 source.key_columns.iter().map(find).collect()
             });
-            body(Hashed {
-                key: Key::of(&foreign::key(row, key)),
-                leaf: row.leaf_by_name(&source.domain).unwrap_or_default(),
-                agrees: true,
-                timely: true,
-            });
+            // What output functions allocate, such as a large value read from where it is stored aside, lives for a row.
+            // SAFETY: nothing of the row before is left, and nothing that is allocated leaves this call.
+            let hashed = unsafe {
+                scratch.reset();
+                scratch.switch_to(|_| Hashed {
+                    key: Key::of(&foreign::key(row, key)),
+                    leaf: row.leaf_by_name(&source.domain).unwrap_or_default(),
+                    agrees: true,
+                    timely: true,
+                })
+            };
+            body(hashed);
         })
     }
 
