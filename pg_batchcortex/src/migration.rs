@@ -33,6 +33,7 @@ const STEPS: &[(&str, &str)] = &[
     ),
     ("keeping", include_str!("../../sql/migrations/0014_keeping.sql")),
     ("told", include_str!("../../sql/migrations/0015_told.sql")),
+    ("comments", include_str!("../../sql/migrations/0016_comments.sql")),
 ];
 
 /// Steps of this library, in order: number from 1, name, SQL statements, SHA-256 of the statements.

@@ -24,7 +24,7 @@ begin
 end
 $$;
 comment on function batchcortex.seal() is
-'Seals every leaf that was committed before the call and returns how many were sealed; the background worker does it, in a transaction of its own, so that no transaction can take a sealing back. Errors: BC503 no sealer; a warning BC002 tells of logs that cannot go on, because what is stored is damaged or not what was signed last.';
+'Seals every leaf that was committed before the call and returns how many were sealed; the background worker does it, in a transaction of its own, so that no transaction can take a sealing back. Errors: BC503 no sealer, 25006 on a replica; a warning BC002 tells of logs that cannot go on, because what is stored is damaged or not what was signed last.';
 
 create function batchcortex.inclusion_proof(org uuid, leaf_index bigint, tree_size bigint) returns bytea[]
 language plpgsql stable
@@ -191,9 +191,9 @@ comment on function batchcortex_api.health() is
 'One row a component (library, schema, sealer, checkpoint directory where there is one, witness): status ''up'', ''lagging'' or ''down'' and a line that says more. Needs no credential and shows no organisation''s data.';
 
 comment on function batchcortex.verify(uuid) is
-'Checks rows, leaves, tiles, roots and checkpoints of one organisation''s log, or of all that the caller may see, in one snapshot. One row a finding, none when intact. log: organisation; code: wrong_leaf, missing_row, row_without_leaf, wrong_time, wrong_tile, wrong_root, inconsistent_checkpoint, wrong_cosignature, wrong_disposal, weakened_protection, session_without_event, changed_session, sealing_overdue, wrong_timestamp, rolled_back (more, or something else, was signed than is stored, as the checkpoint directory shows), bad_signature, bad_checkpoint_file, unreadable (PostgreSQL could not read a page or a file; what is left was verified without indexes); record: key of the record, level/index of the tile, tree size, or name of a file.';
+'Checks rows, leaves, tiles, roots and checkpoints of one organisation''s log, or of all that the caller may see, in one snapshot. One row a finding, none when intact. log: organisation; code: wrong_leaf, missing_row, row_without_leaf, wrong_time, wrong_tile, wrong_root, inconsistent_checkpoint, wrong_cosignature, wrong_disposal, weakened_protection, session_without_event, changed_session, sealing_overdue, wrong_timestamp, rolled_back (more, or something else, was signed than is stored, as the checkpoint directory shows), bad_signature, bad_checkpoint_file, unreadable (PostgreSQL could not read a page or a file; what is left was verified without indexes); record: key of the record, level/index of the tile, tree size, or name of a file. Errors: 42501 nothing that the caller may read, 42704 no such organisation, of which nothing is left.';
 comment on function batchcortex.verify_since(uuid, bigint, bytea) is
-'As batchcortex.verify, of what an organisation''s log has grown by since a tree size whose root (32 bytes) is known from an earlier verification or from a checkpoint kept outside; that the log still begins with it is checked. Rows of protected tables are read whole. Errors: 22023 no size or no root.';
+'As batchcortex.verify, of what an organisation''s log has grown by since a tree size whose root (32 bytes) is known from an earlier verification or from a checkpoint kept outside; that the log still begins with it is checked. Rows of protected tables are read whole. Errors: 22023 a null, no size or no root.';
 comment on function batchcortex.verify_report(uuid) is
 'The same check as one JSON document: whether intact, findings by code, per log its counts of rows, leaves, waiting leaves and checkpoints, tree size and root (hex), the checkpoint directory (files, newest size, problem; null without one), how many time stamps, seconds and rows a second.';
 comment on function batchcortex.damaged_logs() is 'Behind batchcortex.seal: how many logs the sealer has found that cannot go on, so that their leaves wait. The global log stands for all.';

@@ -73,17 +73,27 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    leaf bigint := (select l.leaf_index from batchcortex.leaf_of(record) l limit 1);
+    leaf bigint;
+    org uuid;
+    -- A UUID version 7 begins with milliseconds since 1970.
+    made timestamptz := timestamptz 'epoch' + ('x' || left(replace(record::text, '-', ''), 12))::bit(48)::bigint * interval '1 millisecond';
 begin
+    select l.leaf_index, l.org_id into leaf, org from batchcortex.leaf_of(record) l limit 1;
     if leaf is null then
         raise exception 'record % is not sealed, or not yours', record using errcode = 'BC404';
+    end if;
+    if exists (select from batchcortex.events_log e, to_json(e) r
+                where e.org_id = org and e.recorded_at >= made and e.recorded_at < made + interval '1 millisecond' and e.event_id = record
+                  and commitment is distinct from case when strpos(field, '.') = 0 then r ->> field
+                                                       else batchcortex.event_member(r ->> split_part(field, '.', 1), substr(field, strpos(field, '.') + 1)) end) then
+        raise exception 'field % of record % does not name that commitment', quote_nullable(field), record using errcode = 'BC422';
     end if;
     return (select format('{"opening":{"index":%s,"field":%s,"salt":"%s","value":%s}}', leaf, to_json(field), encode(o.salt, 'hex'), to_json(o.value))
               from batchcortex.open_personal_data(commitment) o);
 end
 $$;
 comment on function batchcortex.evidence_opening(uuid, text, text) is
-'The line that shows, in a file of evidence (docs/format.md), the value to which a field of a record commits; it belongs right after the line of the record''s leaf. field: a column of the record, after a dot a member of the JSON object in it, such as after.username. batchcortex.export_evidence writes no such line by itself. Errors: BC404 record or commitment unknown to the caller, not sealed, or erased.';
+'The line that shows, in a file of evidence (docs/format.md), the value to which a field of a record commits; it belongs right after the line of the record''s leaf. field: a column of the record, after a dot a member of the JSON object in it, such as after.username. batchcortex.export_evidence writes no such line by itself. Errors: BC404 record or commitment unknown to the caller, not sealed, or erased; BC422 the field of an event does not name the commitment.';
 
 create function batchcortex.erase_personal_data(commitment text, reason text) returns void
 language plpgsql
