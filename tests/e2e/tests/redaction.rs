@@ -22,6 +22,11 @@ async fn evidence(database: &Client, org: Uuid, event: Uuid, opened: Option<&str
         let leaf = line.starts_with(r#"{"leaf":"#);
         lines.push(line);
         if let Some(commitment) = opened.filter(|_| leaf) {
+            for field in ["after.nope", "action", "after", "username"] {
+                let opening = "select batchcortex.evidence_opening($1, $3, $2)";
+                let refused = database.query_one(opening, &[&event, &commitment, &field]).await;
+                ensure!(refused.is_err_and(|error| error.code().is_some_and(|code| code.code() == "BC422")));
+            }
             let opening = "select batchcortex.evidence_opening($1, 'after.username', $2)";
             lines.push(database.query_one(opening, &[&event, &commitment]).await?.get(0));
         }
