@@ -1,8 +1,9 @@
 //! Refusals and failures as problem documents (RFC 9457), and the one table that turns an SQLSTATE into an HTTP status.
 //!
-//! What a client may read is decided here: the message of a state of class `BC`, which the extension words for clients, and
-//! nothing else that comes from below. DETAIL, hints, and the messages of PostgreSQL's own states name tables, values and
-//! statements; they stay in the database's log.
+//! What a client may read is decided here: the message of a state of class `BC`, which the extension words for clients; when it is the
+//! client's to mend, the HINT that comes with it, a fixed text without values that says what to do; and nothing else that comes from below.
+//! DETAIL, and the messages and hints of PostgreSQL's own states, name tables, values and statements; they stay in the database's log,
+//! and so do hints about the server's own failures, which are for whoever runs it.
 
 use std::borrow::Cow;
 use std::error::Error as _;
@@ -155,13 +156,20 @@ impl Problem {
         .because(cause)
     }
 
-    /// The problem that an SQLSTATE stands for, with the message and DETAIL that came with it.
+    /// The problem that an SQLSTATE stands for, with the message, DETAIL and HINT that came with it.
     ///
-    /// States of class BC are looked up in [`KINDS`] and keep their message. Of PostgreSQL's own states only the class is
-    /// told. DETAIL is read for BC429 alone, where it holds the seconds to wait.
-    pub fn of_state(state: &str, message: &str, detail: Option<&str>) -> Self {
+    /// States of class BC are looked up in [`KINDS`] and keep their message, followed by the HINT when the client is at fault. Of
+    /// PostgreSQL's own states only the class is told. DETAIL is read for BC429 alone, where it holds the seconds to wait.
+    pub fn of_state(state: &str, message: &str, detail: Option<&str>, hint: Option<&str>) -> Self {
         let problem = if let Some(kind) = KINDS.iter().find(|kind| kind.code == state) {
-            let mut problem = Self::new(kind, message.to_owned());
+            let what_to_do = hint.filter(|hint| kind.status.is_client_error() && !hint.is_empty());
+            let mut problem = Self::new(
+                kind,
+                what_to_do.map_or_else(
+                    || message.to_owned(),
+                    |hint| format!("{}. {hint}", message.trim_end_matches('.')),
+                ),
+            );
             if *kind == RATE_LIMITED {
                 problem.retry_after = Some(detail.and_then(seconds).unwrap_or(RETRY_SOON));
             }
@@ -308,7 +316,7 @@ impl IntoResponse for Problem {
 
 impl From<&DbError> for Problem {
     fn from(error: &DbError) -> Self {
-        Self::of_state(error.code().code(), error.message(), error.detail())
+        Self::of_state(error.code().code(), error.message(), error.detail(), error.hint())
     }
 }
 
@@ -400,7 +408,7 @@ mod tests {
             ("42883", 503),
         ] {
             assert_eq!(
-                Problem::of_state(state, "m", None).kind.status.as_u16(),
+                Problem::of_state(state, "m", None, None).kind.status.as_u16(),
                 status,
                 "{state}"
             );
@@ -436,15 +444,34 @@ mod tests {
         for state in [
             "22P02", "23505", "42501", "XX000", "53300", "57P01", "57014", "40001", "08006", "BC999", "P0001",
         ] {
-            let problem = Problem::of_state(state, secret, Some(secret));
+            let problem = Problem::of_state(state, secret, Some(secret), Some(secret));
             assert!(!problem.detail.contains(secret), "{state}");
             assert!(
                 !problem.cause.as_deref().unwrap_or_default().contains(secret),
                 "{state}"
             );
         }
-        let problem = Problem::of_state("BC409", "batch 'A1' exists", Some(secret));
+        let problem = Problem::of_state("BC409", "batch 'A1' exists", Some(secret), None);
         assert_eq!(problem.detail, "batch 'A1' exists");
+        // What whoever runs the server is to do is not for strangers.
+        let problem = Problem::of_state("BC503", "the server has no key", Some(secret), Some(secret));
+        assert_eq!(problem.detail, "the server has no key");
+    }
+
+    #[test]
+    fn what_to_do_is_said_after_what_is_wrong() {
+        for (message, hint, expected) in [
+            (
+                "unknown role 'x'",
+                Some("Roles are operator and qa."),
+                "unknown role 'x'. Roles are operator and qa.",
+            ),
+            ("Unknown.", Some("Ask."), "Unknown. Ask."),
+            ("unknown", Some(""), "unknown"),
+            ("unknown", None, "unknown"),
+        ] {
+            assert_eq!(Problem::of_state("BC422", message, None, hint).detail, expected);
+        }
     }
 
     #[test]
@@ -460,10 +487,10 @@ mod tests {
             (Some("soon"), RETRY_SOON),
             (None, RETRY_SOON),
         ] {
-            let problem = Problem::of_state("BC429", "too many requests", detail);
+            let problem = Problem::of_state("BC429", "too many requests", detail, None);
             assert_eq!(problem.retry_after, Some(expected), "{detail:?}");
         }
-        let response = Problem::of_state("BC429", "too many requests", Some("7")).render("r");
+        let response = Problem::of_state("BC429", "too many requests", Some("7"), None).render("r");
         assert_eq!(response.headers()[header::RETRY_AFTER], "7");
     }
 

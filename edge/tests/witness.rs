@@ -283,3 +283,47 @@ fn the_command_says_how_it_stands() {
             .contains("create witness")
     );
 }
+
+#[test]
+fn the_command_names_every_setting_and_wants_an_alarm_that_can_be_run() {
+    let directory = TempDir::with_prefix("bc-witness-").unwrap();
+    settings(directory.path());
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_batchcortex-edge"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (_, help) = run(&["--help"]);
+    for setting in [
+        "key_file",
+        "log_keys",
+        "state_dir",
+        "interval_ms",
+        "patience_s",
+        "silence_s",
+        "stale_after_s",
+        "alarm",
+        "listen",
+    ] {
+        assert!(help.contains(&format!("\n  {setting} = ")), "{setting}: {help}");
+    }
+    let config = directory.path().join("edge.toml");
+    let good = fs::read_to_string(&config).unwrap();
+    fs::write(&config, good + "alarm = [\"/nonexistent/page\", \"qa\"]\n").unwrap();
+    let config = config.display().to_string();
+    let (status, said) = run(&["witness", "run", "--config", &config]);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(
+        said.contains("witness.alarm: /nonexistent/page cannot be run by this user (No such file")
+            && said.contains("or leave the setting out"),
+        "{said}"
+    );
+    // Asking how it stands needs no alarm.
+    let (_, said) = run(&["witness", "status", "--config", &config]);
+    assert!(said.contains("\"state\": \"silent\""), "{said}");
+}

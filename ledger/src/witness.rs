@@ -2,7 +2,7 @@
 //!
 //! A witness remembers, for each log, the newest checkpoint that it has cosigned, and cosigns a newer one only with a proof that the
 //! remembered tree is its beginning. [`AddCheckpoint`] is the request, [`Witness::judge`] the decision, [`Refusal`] a refusal with its
-//! HTTP status. The caller judges, cosigns, makes the new state durable, calls [`Witness::advance`], and only then lets the
+//! HTTP status; [`Witness::denial`] is what a note proves against its log, whatever the request around it. The caller judges, cosigns, makes the new state durable, calls [`Witness::advance`], and only then lets the
 //! cosignature out; from judging to advancing nothing else may judge.
 //!
 //! A log here is what bears one name over all its incarnations (see [`global`](crate::global)): a server that was restored or
@@ -228,6 +228,14 @@ impl Witness {
             checkpoint,
             note,
         })
+    }
+
+    /// What a note proves against its log together with the one held: that the log denies what it had signed. The request that brings
+    /// it may ask for something else, or from another size, and is answered by [`judge`](Self::judge); evidence it is all the same.
+    pub fn denial(&self, note: &SignedNote) -> Option<Refusal> {
+        let log = self.log(note.text().lines().next()?)?;
+        let (checkpoint, _) = log.open(note).ok()?;
+        log.follows(&checkpoint).err().filter(Refusal::convicts)
     }
 
     /// What was judged is now what is held. To be called when it is durable.

@@ -6,7 +6,7 @@ use batchcortex_ledger::checkpoint::Checkpoint;
 use batchcortex_ledger::cosignature::Cosigner;
 use batchcortex_ledger::global::{self, Incarnation, Origin};
 use batchcortex_ledger::hash::Hash;
-use batchcortex_ledger::note::{SignedNote, Signer};
+use batchcortex_ledger::note::{NoteError, SignedNote, Signer};
 use batchcortex_ledger::witness::{
     AddCheckpoint, Log, MAX_PROOF, Refusal, RequestError, Submission, Witness, parse_signatures,
     render_signatures,
@@ -203,13 +203,52 @@ fn a_log_that_was_set_back_is_told_from_one_that_lags() {
     assert_eq!(log.follows(&checkpoint(7)), rollback(false));
     assert_eq!(log.follows(&checkpoint(11)), rollback(true));
     assert!(rollback(true).unwrap_err().convicts() && !rollback(false).unwrap_err().convicts());
-    // Submitted by a stranger it is an old checkpoint, no more.
+    // Submitted by a stranger both are answered as any request from another size. The later one is evidence, whoever brings it, and from
+    // whatever size; the earlier one is an old checkpoint, no more.
+    for sealed in [7, 11] {
+        let offered = note(&origin, &leaves, 7, sealed, None);
+        let answers = [(0, 409), (7, 409), (10, 400), (11, 400)];
+        for (old, status) in answers {
+            let refusal = witness.judge(&request(old, vec![], offered.clone())).unwrap_err();
+            assert_eq!(refusal.status(), status, "{old}");
+        }
+        assert_eq!(
+            witness.denial(&offered),
+            rollback(true).err().filter(|_| sealed == 11)
+        );
+    }
+}
+
+// control: N3
+#[test]
+fn what_two_notes_prove_does_not_depend_on_the_request() {
+    let (first, second, leaves) = (origin(1, 1), origin(2, 2), leaves(40));
+    let before = first.to_string();
+    let witness = having_seen(&first, &leaves, 10);
+    let mut rewritten = leaves.clone();
+    rewritten[4] = [9; 32];
+    let denial = |note: &SignedNote| witness.denial(note).map(|refusal| refusal.code());
+
+    assert_eq!(denial(&note(&first, &rewritten, 10, 10, None)), Some("fork"));
+    assert_eq!(denial(&note(&first, &leaves, 20, 9, None)), Some("backdated"));
+    let missing = note(&second, &leaves, 20, 99, Some((9, &before)));
+    assert_eq!(denial(&missing), Some("set_back"));
+    // What needs a proof, what another copy of the server says, and what the log has not signed prove nothing.
+    assert_eq!(denial(&note(&first, &rewritten, 20, 99, None)), None);
     assert_eq!(
-        witness
-            .judge(&request(7, vec![], note(&origin, &leaves, 7, 11, None)))
-            .unwrap_err(),
-        Refusal::Conflict { held: 10 }
+        denial(&note(&origin(1, 9), &leaves, 20, 99, Some((9, &before)))),
+        None
     );
+    assert_eq!(denial(&note(&first, &leaves, 10, 10, None)), None);
+    let fork = note(&first, &rewritten, 10, 10, None);
+    let mut unsigned = SignedNote::new(fork.text()).unwrap();
+    assert_eq!(denial(&unsigned), None);
+    unsigned.add(Signer::new(NAME, &[2; 32]).unwrap().sign(&unsigned));
+    assert_eq!(denial(&unsigned), None);
+    let mut damaged = SignedNote::new(fork.text()).unwrap();
+    damaged.add(signer().sign(&note(&first, &leaves, 11, 11, None)));
+    assert_eq!(denial(&damaged), None);
+    assert_eq!(having_seen(&first, &leaves, 0).denial(&fork), None);
 }
 
 // control: N3
@@ -377,11 +416,40 @@ fn the_specifications_example_is_read_and_written_back() {
         AddCheckpoint::parse(b"old 0\n").unwrap_err(),
         RequestError::BlankLine
     );
+    // Without a signature line it is a request, to be refused for that; without its last newline it is none.
     let unsigned = &EXAMPLE[..EXAMPLE.rfind('\u{2014}').unwrap()];
-    assert!(matches!(
-        AddCheckpoint::parse(unsigned.as_bytes()).unwrap_err(),
-        RequestError::Note(_)
-    ));
+    let read = AddCheckpoint::parse(unsigned.as_bytes()).unwrap();
+    assert!(read.note.signatures().is_empty());
+    assert_eq!(read.to_string(), unsigned);
+    assert_eq!(
+        AddCheckpoint::parse(unsigned.trim_end_matches('\n').as_bytes()).unwrap_err(),
+        RequestError::Note(NoteError::Text)
+    );
+    let textual = unsigned.strip_suffix('\n').unwrap();
+    assert_eq!(AddCheckpoint::parse(textual.as_bytes()).unwrap(), read);
+}
+
+/// C2SP tlog-witness: 404 for an unknown origin, else 403 when no signature from a trusted key is present.
+#[test]
+fn a_checkpoint_that_nobody_has_signed_is_forbidden() {
+    let (origin, leaves) = (origin(1, 1), leaves(40));
+    let witness = having_seen(&origin, &leaves, 10);
+    let status = |body: String| {
+        let request = AddCheckpoint::parse(body.as_bytes()).expect("it can be read");
+        witness.judge(&request).unwrap_err().status()
+    };
+    let text = note(&origin, &leaves, 20, 99, None).text().to_owned();
+    for ending in ["", "\n"] {
+        assert_eq!(status(format!("old 10\n\n{text}{ending}")), 403);
+        assert_eq!(
+            status(format!(
+                "old 10\n\n{}{ending}",
+                text.replacen(NAME, "other.example", 1)
+            )),
+            404
+        );
+        assert_eq!(status(format!("old 10\n\nnonsense\n{ending}")), 400);
+    }
 }
 
 #[test]
@@ -427,7 +495,12 @@ proptest! {
         let mut bytes = EXAMPLE.as_bytes().to_vec();
         bytes[at] = byte;
         if let Ok(request) = AddCheckpoint::parse(&bytes) {
-            prop_assert_eq!(request.to_string().into_bytes(), bytes);
+            let mut written = request.to_string().into_bytes();
+            // Where nobody has signed, the blank line before the signatures may be missing, too.
+            if request.note.signatures().is_empty() && !bytes.ends_with(b"\n\n") {
+                prop_assert_eq!(written.pop(), Some(b'\n'));
+            }
+            prop_assert_eq!(written, bytes);
         }
     }
 

@@ -512,7 +512,13 @@ fn refusal(row: &Row) -> Result<Problem, Problem> {
     let state: Option<&str> = row.try_get("sqlstate")?;
     let detail: Option<&str> = row.try_get("detail")?;
     let next: Option<i64> = row.try_get("next_sequence")?;
-    Ok(Problem::of_state(state.unwrap_or_default(), detail.unwrap_or_default(), detail).next_sequence(next))
+    Ok(Problem::of_state(
+        state.unwrap_or_default(),
+        detail.unwrap_or_default(),
+        detail,
+        None,
+    )
+    .next_sequence(next))
 }
 
 /// Where the server stands with a device.

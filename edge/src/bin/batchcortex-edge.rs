@@ -52,7 +52,8 @@ A configuration (paths are relative to its directory):
   interval_ms = 1000                        # optional
   patience_s = 60                           # optional; how long an answer may lag behind
   silence_s = 300                           # optional; how long nothing may be verified
-  alarm = [\"/usr/local/bin/page\", \"qa\"]  # optional; told by BATCHCORTEX_ALARM_LOG, _CODE, _TEXT, _EVIDENCE
+  stale_after_s = 604800                    # optional; how long the log may stand still; 0: for ever
+  alarm = [\"/usr/local/bin/page\", \"qa\"]  # optional; an executable file, told by BATCHCORTEX_ALARM_LOG, _CODE, _TEXT, _EVIDENCE
   listen = \"127.0.0.1:8490\"               # optional: POST /add-checkpoint, GET /status
   [[witness.feed]]                          # optional: another witness (C2SP tlog-witness)
   url = \"https://witness.example/\"
@@ -171,6 +172,7 @@ fn check(path: &std::path::Path) -> Result<()> {
             "{} holds the key of a log, not of a witness",
             witness.key_file.display()
         );
+        witness.check_alarm()?;
         println!("witnesses {} as {}", witness.log_name(), keys.name());
     }
     println!(

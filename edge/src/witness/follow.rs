@@ -220,7 +220,17 @@ impl Follower {
             Err(error @ (LogError::NotThere(_) | LogError::Refused { .. })) => {
                 // The state is kept and the alarm works all the same; what is missing is that others see it.
                 if self.unposted.is_none() {
-                    tracing::error!(size, "witness: the log does not take the cosignature: {error}");
+                    let what_to_do = match &error {
+                        LogError::Refused { status: 403, .. } => format!(
+                            " (for the server's DBA: select batchcortex.add_witness('{}', 'why'))",
+                            self.keeper.verifier()
+                        ),
+                        _ => String::new(),
+                    };
+                    tracing::error!(
+                        size,
+                        "witness: the log does not take the cosignature: {error}{what_to_do}"
+                    );
                 }
                 self.unposted = Some(size);
                 self.status.failed(&error.to_string());

@@ -76,7 +76,7 @@ pub enum Outcome {
     Cosigned(NoteSignature),
     /// It was not, and why.
     Refused(Refusal),
-    /// It was not, and a person must see why.
+    /// It was not, and a person must see why: the refusal is the answer to the request, the alarm says what it has shown.
     Raised(Refusal, Alarm),
     /// An alarm stands about this log: nothing of it is cosigned.
     Alarmed(Alarm),
@@ -246,20 +246,26 @@ impl Keeper {
         {
             return Ok(Outcome::Alarmed(alarm));
         }
-        match (witness.judge(request), name) {
-            (Ok(cosignable), Some(_)) => Ok(Outcome::Cosigned(self.cosign(
-                &locked,
-                &mut witness,
-                &cosignable,
-            )?)),
-            (Ok(_), None) => Ok(Outcome::Refused(Refusal::UnknownOrigin)),
-            (Err(refusal), Some(name))
-                if refusal.convicts() || (source == Source::Log && refusal.status() == 422) =>
-            {
-                let alarm = self.raise(&locked, &name, &refusal, source, &request.note, &request.proof)?;
+        let refusal = match witness.judge(request) {
+            Ok(cosignable) => {
+                return Ok(Outcome::Cosigned(self.cosign(
+                    &locked,
+                    &mut witness,
+                    &cosignable,
+                )?));
+            }
+            Err(refusal) => refusal,
+        };
+        // A note that convicts the log is kept, however little the request around it deserves: from a wrong size, or without a proof.
+        let found = witness
+            .denial(&request.note)
+            .or_else(|| (source == Source::Log && refusal.status() == 422).then(|| refusal.clone()));
+        match (found, name) {
+            (Some(found), Some(name)) => {
+                let alarm = self.raise(&locked, &name, &found, source, &request.note, &request.proof)?;
                 Ok(Outcome::Raised(refusal, alarm))
             }
-            (Err(refusal), _) => Ok(Outcome::Refused(refusal)),
+            _ => Ok(Outcome::Refused(refusal)),
         }
     }
 

@@ -13,12 +13,15 @@ use super::follow::Follower;
 use super::keeper::{Keeper, KeeperError};
 use super::log_client::LogClient;
 use super::serve::{Server, router};
-use super::settings::WitnessSettings;
+use super::settings::{WitnessSettings, WitnessSettingsError};
 use super::status::WitnessStatus;
 
 /// Why there is no witness. Once it runs, it goes on.
 #[derive(Debug, thiserror::Error)]
 pub enum WitnessError {
+    /// The alarm command would fail when it is needed.
+    #[error(transparent)]
+    Settings(#[from] WitnessSettingsError),
     /// Keys or state.
     #[error(transparent)]
     Keeper(#[from] KeeperError),
@@ -40,6 +43,7 @@ pub enum WitnessError {
 /// # Errors
 /// When it cannot begin; see [`WitnessError`].
 pub async fn run(settings: WitnessSettings, mut stop: watch::Receiver<bool>) -> Result<(), WitnessError> {
+    settings.check_alarm()?;
     let settings = Arc::new(settings);
     let keeper = Arc::new(Keeper::open(&settings)?);
     let status = Arc::new(WitnessStatus::default());

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use batchcortex_ledger::note::{NoteError, SignatureType, VerifierKey};
 use reqwest::Url;
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use serde::Deserialize;
 
 use crate::http::is_loopback;
@@ -86,9 +87,19 @@ pub enum WitnessSettingsError {
         /// Largest value accepted.
         most: u64,
     },
-    /// An empty command.
+    /// No program, or one that another PATH would find elsewhere.
     #[error("witness.alarm must name a program, by its absolute path")]
     Alarm,
+    /// A command that would fail when it is needed.
+    #[error(
+        "witness.alarm: {program} cannot be run by this user ({what}): name a program that is there and executable, or leave the setting out"
+    )]
+    AlarmProgram {
+        /// The program.
+        program: String,
+        /// What is wrong with it.
+        what: String,
+    },
     /// A witness that cannot be asked.
     #[error("witness.feed.url {0:?} must be https://host/prefix; http is accepted to loopback only")]
     FeedUrl(String),
@@ -166,6 +177,8 @@ impl Table {
         }) {
             return Err(WitnessSettingsError::Alarm);
         }
+        let interval_ms = range("interval_ms", self.interval_ms, 100, 3_600_000)?;
+        let pause_s = interval_ms.div_ceil(1000);
         let feeds = self
             .feed
             .into_iter()
@@ -181,12 +194,19 @@ impl Table {
             key_file: base.join(self.key_file),
             log_keys,
             state_dir: base.join(self.state_dir),
-            interval: Duration::from_millis(range("interval_ms", self.interval_ms, 100, 3_600_000)?),
-            patience: Duration::from_secs(range("patience_s", self.patience_s, 0, 86_400)?),
-            silence: Duration::from_secs(range("silence_s", self.silence_s, 1, 604_800)?),
-            stale_after: match range("stale_after_s", self.stale_after_s, 0, 31_536_000)? {
+            interval: Duration::from_millis(interval_ms),
+            // Without patience any answer of a copy that lags behind, or one without its proof for a moment, would stop the cosigning.
+            patience: Duration::from_secs(range("patience_s", self.patience_s, 1, 86_400)?),
+            // Between two looks nothing can be verified: that is neither silence nor a log that stands still.
+            silence: Duration::from_secs(range("silence_s", self.silence_s, pause_s, 604_800)?),
+            stale_after: match self.stale_after_s {
                 0 => None,
-                seconds => Some(Duration::from_secs(seconds)),
+                seconds => Some(Duration::from_secs(range(
+                    "stale_after_s",
+                    seconds,
+                    pause_s,
+                    31_536_000,
+                )?)),
             },
             alarm: self.alarm,
             listen: self.listen,
@@ -196,6 +216,27 @@ impl Table {
 }
 
 impl WitnessSettings {
+    /// Whether the alarm command is a program that this process may execute: to be asked before a witness begins, since otherwise the
+    /// first one to notice would be an alarm. A person who asks or decides something does not need it.
+    ///
+    /// # Errors
+    /// [`WitnessSettingsError::AlarmProgram`].
+    pub fn check_alarm(&self) -> Result<(), WitnessSettingsError> {
+        let Some(program) = self.alarm.as_ref().and_then(|argv| argv.first()) else {
+            return Ok(());
+        };
+        let failed = |what: String| WitnessSettingsError::AlarmProgram {
+            program: program.clone(),
+            what,
+        };
+        let found = std::fs::metadata(program).map_err(|error| failed(error.to_string()))?;
+        if !found.is_file() {
+            return Err(failed("it is no file".to_owned()));
+        }
+        accessat(CWD, program, Access::EXEC_OK, AtFlags::EACCESS)
+            .map_err(|error| failed(std::io::Error::from(error).to_string()))
+    }
+
     /// The name of the log at the API.
     pub fn log_name(&self) -> &str {
         self.log_keys.first().map_or("", VerifierKey::name)
@@ -278,6 +319,31 @@ mod tests {
     }
 
     #[test]
+    fn the_alarm_command_must_be_a_program_that_can_be_run() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::TempDir::with_prefix("bc-alarm-").unwrap();
+        let page = directory.path().join("page");
+        std::fs::write(&page, "#!/bin/sh\n").unwrap();
+        let run = |program: &Path| {
+            let settings = check(&(good() + &format!("alarm = [{program:?}, \"qa\"]\n"))).unwrap();
+            settings.check_alarm().map_err(|error| error.to_string())
+        };
+        let refused = |program: &Path, what: &str| {
+            let error = run(program).unwrap_err();
+            assert!(
+                error.contains(what) && error.contains("name a program that is there and executable"),
+                "{error}"
+            );
+        };
+        refused(Path::new("/nonexistent/page"), "No such file");
+        refused(directory.path(), "it is no file");
+        refused(&page, "Permission denied");
+        std::fs::set_permissions(&page, std::fs::Permissions::from_mode(0o755)).unwrap();
+        run(&page).unwrap();
+        assert!(check(&good()).unwrap().check_alarm().is_ok());
+    }
+
+    #[test]
     fn wrong_settings_are_refused() {
         let feed = |url: &str, key: &str| format!("{}[[feed]]\nurl = \"{url}\"\nkey = \"{key}\"\n", good());
         for (text, expected) in [
@@ -287,7 +353,24 @@ mod tests {
                 "witness.log_keys is empty",
             ),
             (good() + "interval_ms = 10\n", "from 100 to"),
-            (good() + "stale_after_s = 31536001\n", "from 0 to"),
+            (
+                good() + "patience_s = 0\n",
+                "patience_s is 0: it must be from 1 to 86400",
+            ),
+            (good() + "patience_s = 86401\n", "from 1 to 86400"),
+            (
+                good() + "silence_s = 0\n",
+                "silence_s is 0: it must be from 1 to 604800",
+            ),
+            (
+                good() + "interval_ms = 600000\n",
+                "silence_s is 300: it must be from 600 to 604800",
+            ),
+            (good() + "stale_after_s = 31536001\n", "from 1 to 31536000"),
+            (
+                good() + "interval_ms = 600000\nsilence_s = 1800\nstale_after_s = 599\n",
+                "stale_after_s is 599: it must be from 600 to 31536000",
+            ),
             (good() + "alarm = []\n", "absolute path"),
             (good() + "alarm = [\"page\"]\n", "absolute path"),
             (good() + "secret = \"x\"\n", "unknown field"),

@@ -19,7 +19,7 @@ pub enum Refusal {
         /// The size of the checkpoint.
         size: u64,
     },
-    /// No trusted key has signed, or a signature of one does not hold: 403.
+    /// No trusted key has signed, or nobody has, or a signature of a trusted key does not hold: 403.
     #[error(transparent)]
     Signature(NoteError),
     /// A log that this witness does not follow: 404.

@@ -60,10 +60,11 @@ pub struct AddCheckpoint {
 }
 
 impl AddCheckpoint {
-    /// Reads a body.
+    /// Reads a body. A note without a signature line is read too: whether its log is unknown or has not signed it is for
+    /// [`Witness::judge`](super::Witness::judge) to say.
     ///
     /// # Errors
-    /// [`RequestError`]; only what [`Display`](fmt::Display) writes is a request.
+    /// [`RequestError`]; only what [`Display`](fmt::Display) writes is a request, up to the blank line after a note that nobody has signed.
     pub fn parse(body: &[u8]) -> Result<Self, RequestError> {
         // A note may have blank lines of its own: the first one ends the proof.
         let end = body
@@ -88,8 +89,20 @@ impl AddCheckpoint {
         Ok(AddCheckpoint {
             old_size,
             proof,
-            note: SignedNote::parse(&body[end + 2..]).map_err(RequestError::Note)?,
+            note: read_note(&body[end + 2..]).map_err(RequestError::Note)?,
         })
+    }
+}
+
+/// A note, of which signatures may be missing: the text alone, or with the blank line that would come before them.
+fn read_note(bytes: &[u8]) -> Result<SignedNote, NoteError> {
+    match SignedNote::parse(bytes) {
+        Err(NoteError::NoSignatures) => {
+            let text = std::str::from_utf8(bytes).map_err(|_| NoteError::NotUtf8)?;
+            let ends_blank = text.ends_with("\n\n");
+            SignedNote::new(if ends_blank { &text[..text.len() - 1] } else { text })
+        }
+        read => read,
     }
 }
 

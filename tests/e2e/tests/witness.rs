@@ -1,6 +1,7 @@
 //! The customer's own machine as a witness, against a real server: what it cosigns, what it refuses, and what it remembers whatever
 //! becomes of either of them.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -9,10 +10,10 @@ use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use batchcortex_e2e::cluster::Cluster;
-use batchcortex_e2e::http::client;
+use batchcortex_e2e::http::{Caller, client};
 use batchcortex_e2e::line::findings;
 use batchcortex_e2e::program::Api;
-use batchcortex_e2e::site::Site;
+use batchcortex_e2e::site::{PASSWORD, Site, text};
 use batchcortex_e2e::witness::{Witness, log_key};
 use batchcortex_e2e::{rounds, until};
 use batchcortex_keys::KeyFile;
@@ -20,7 +21,7 @@ use batchcortex_ledger::checkpoint::{self, Checkpoint};
 use batchcortex_ledger::hash::Hash;
 use batchcortex_ledger::merkle::{root_of, verify_consistency};
 use batchcortex_ledger::note::{NoteSignature, SignedNote, VerifierKey};
-use batchcortex_ledger::tile::TileId;
+use batchcortex_ledger::tile::{self, TileId};
 use batchcortex_ledger::witness::{AddCheckpoint, Submission};
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -86,12 +87,22 @@ async fn the_customers_machine_cosigns_and_so_does_another_witness() -> Result<(
     let mut other = Witness::prepare(&cluster, "other", "http://127.0.0.1:9", &log, "")?;
     let feed = format!("[[witness.feed]]\nurl = {:?}\nkey = {:?}", other.url, other.key);
     let mut own = Witness::prepare(&cluster, "own", &api.url(), &log, &feed)?;
-    register(&database, &own).await?;
-    register(&database, &other).await?;
     other.start()?;
     own.start()?;
-
     let first = record(&database, "1").await?;
+    // It keeps its state and says what is to be done about its cosignature.
+    until("it is not registered", Duration::from_secs(20), || async {
+        let log = std::fs::read_to_string(own.directory().join("witness.log"))?;
+        let statement = format!("select batchcortex.add_witness('{}', 'why')", own.key);
+        Ok(
+            (log.contains("403: no registered witness has signed this") && log.contains(&statement))
+                .then_some(()),
+        )
+    })
+    .await?;
+    register(&database, &own).await?;
+    register(&database, &other).await?;
+
     let size = witnessed(&database, first, 20, 2).await?;
     let text: String = database
         .query_one("select batchcortex.latest_checkpoint($1::text::uuid)", &[&GLOBAL])
@@ -170,6 +181,7 @@ async fn the_log_is_served(
         ensure!(answer.status().is_success(), "{tile}: {}", answer.status());
         ensure!(head(&answer, "content-type") == "application/octet-stream");
         ensure!(head(&answer, "cache-control") == "public, max-age=31536000, immutable");
+        ensure!(head(&answer, "vary").is_empty(), "it is the same for everyone");
         for hash in answer.bytes().await?.chunks(32) {
             leaves.push(hash.try_into()?);
         }
@@ -209,6 +221,14 @@ async fn the_log_is_served(
         })
         .collect::<Result<_>>()?;
     verify_consistency(1, size, &leaves[0], checkpoint.root(), &path)?;
+    let absent = get(&format!("{global}/consistency?from=1&to=1000000")).await?;
+    ensure!(absent.status() == 404);
+    let absent = absent.text().await?;
+    ensure!(
+        absent.contains("no trees of 1 and of 1000000 leaves of the global log")
+            && !absent.contains("organisation"),
+        "{absent}"
+    );
 
     let note = newest(&api.url()).await?;
     let size = note.text().parse::<Checkpoint>()?.size();
@@ -235,7 +255,11 @@ async fn the_log_is_served(
             name: "stranger.example".to_owned(),
             ..mine
         };
-        ensure!(submit(size, vec![stranger.clone()]).await?.0 == 403);
+        let (status, refused) = submit(size, vec![stranger.clone()]).await?;
+        ensure!(
+            status == 403 && refused.contains("batchcortex.add_witness"),
+            "it says what to do: {refused}"
+        );
         ensure!(
             submit(size, vec![stranger, theirs]).await?.0 == 200,
             "strangers are passed over"
@@ -256,14 +280,24 @@ async fn the_log_is_served(
     }
     ensure!(site.admin.get("/v1/ledger/consistency?from=1&to=2").await?.ok()?["path"].is_array());
     ensure!(site.admin.get("/v1/ledger/inclusion?leaf=0&size=2").await?.ok()?["path"].is_array());
+    let absent = site.admin.get("/v1/ledger/inclusion?leaf=2&size=2").await?;
+    ensure!(absent.problem()?.0 == 404);
     ensure!(
-        site.admin
-            .get("/v1/ledger/inclusion?leaf=2&size=2")
-            .await?
-            .problem()?
-            .0
-            == 404
+        text(&absent.body, "detail")?.contains("The leaf index counts from 0"),
+        "it says what to do: {absent:?}"
     );
+    // What a browser keeps for one member it shows to no other: the address is the same for all organisations.
+    let login = serde_json::json!({"username": "witnessed-admin", "password": PASSWORD});
+    let session = Caller::nobody(&api.url()).post("/v1/login", &login).await?.ok()?;
+    let answer = client()
+        .get(format!("{own_log}/tile/0/000.p/1"))
+        .bearer_auth(text(&session, "token")?)
+        .send()
+        .await?;
+    ensure!(answer.status().is_success(), "{}", answer.status());
+    ensure!(head(&answer, "cache-control") == "private, max-age=31536000, immutable");
+    ensure!(head(&answer, "vary") == "Authorization, Cookie");
+    ensure!(answer.bytes().await?.len() == 32);
     Ok(())
 }
 
@@ -292,6 +326,7 @@ async fn others_are_answered(api: &Api, own: &Witness) -> Result<()> {
         signature: vec![0; 64],
     });
     ensure!(ask(0, &unsigned).await?.0 == 403);
+    ensure!(post(&url, format!("old 0\n\n{}", note.text())).await?.0 == 403);
     let foreign = note
         .to_string()
         .replacen("batchcortex.test/", "elsewhere.example/", 1);
@@ -436,7 +471,15 @@ async fn a_history_that_a_superuser_rewrites_with_the_stolen_key_is_refused() ->
         let event = record(&database, &number.to_string()).await?;
         witnessed(&database, event, 20, 1).await?;
     }
+    // More than one tile, so that there is one above them to be made to fit.
+    for number in 0..260 {
+        record(&database, &format!("more {number}")).await?;
+        database.query_one("select batchcortex.seal()", &[]).await?;
+    }
+    let last = record(&database, "last").await?;
+    witnessed(&database, last, 20, 1).await?;
     let held = own.size()?;
+    ensure!(held > 256, "{held}");
     drop(database);
     let port = api.port();
     api.kill()?;
@@ -455,25 +498,33 @@ async fn a_history_that_a_superuser_rewrites_with_the_stolen_key_is_refused() ->
             .batch_execute(&format!("alter table batchcortex.{table} disable trigger all"))
             .await?;
     }
-    let stored: Vec<u8> = database
-        .query_one(
-            "select hashes from batchcortex.ledger_tile where org_id = $1::text::uuid and level = 0 and tile_index = 0",
+    let stored = database
+        .query(
+            "select hashes from batchcortex.ledger_tile where org_id = $1::text::uuid and level = 0 order by tile_index",
             &[&GLOBAL],
         )
-        .await?
-        .get(0);
-    let mut leaves: Vec<Hash> = stored
-        .chunks(32)
-        .map(TryInto::try_into)
-        .collect::<Result<_, _>>()?;
-    ensure!(leaves.len() < 256, "one tile is the whole log here");
-    leaves[1] = [7; 32];
-    database
-        .execute(
-            "update batchcortex.ledger_tile set hashes = $2 where org_id = $1::text::uuid and level = 0 and tile_index = 0",
-            &[&GLOBAL, &leaves.concat()],
-        )
         .await?;
+    let mut leaves: Vec<Hash> = Vec::new();
+    for row in &stored {
+        leaves.extend_from_slice(tile::hashes_of(row.get(0)).context("a tile")?);
+    }
+    leaves[1] = [7; 32];
+    let mut rebuilt = 0;
+    for tile in tile::append(0, &[], &leaves)?.tiles {
+        rebuilt += database
+            .execute(
+                "update batchcortex.ledger_tile set hashes = $4
+                  where org_id = $1::text::uuid and level = $2 and tile_index = $3 and hashes <> $4",
+                &[
+                    &GLOBAL,
+                    &i16::from(tile.level),
+                    &i64::try_from(tile.index)?,
+                    &tile.bytes(),
+                ],
+            )
+            .await?;
+    }
+    ensure!(rebuilt == 2, "the leaf's tile and the one above it: {rebuilt}");
     let checkpoints = database
         .query(
             "select tree_size, batchcortex.checkpoint_text(org_id, tree_size) from batchcortex.ledger_checkpoint
@@ -628,6 +679,148 @@ async fn a_new_incarnation_is_followed_unless_history_is_missing() -> Result<()>
     let event = record(&back, "accepted").await?;
     witnessed(&back, event, 20, 1).await?;
     ensure!(own.status()?.0);
+    Ok(())
+}
+
+/// Sizes and roots of the global log that a server has signed, with their origins.
+async fn signed(database: &Client) -> Result<HashMap<(String, u64), Hash>> {
+    let rows = database
+        .query(
+            "select note from batchcortex.ledger_checkpoint where org_id = $1::text::uuid and note is not null",
+            &[&GLOBAL],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let note = SignedNote::parse(row.get::<_, &str>(0).as_bytes())?;
+            let checkpoint: Checkpoint = note.text().parse()?;
+            Ok((
+                (checkpoint.origin().to_owned(), checkpoint.size()),
+                *checkpoint.root(),
+            ))
+        })
+        .collect()
+}
+
+// control: N3
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_lagged_goes_on_under_another_origin_and_the_loss_is_told() -> Result<()> {
+    let cluster = Cluster::start("witness-lag")?;
+    let api = Api::start(&cluster).await?;
+    let mut own = Witness::prepare(&cluster, "own", &api.url(), &log_key(&cluster).await?, "")?;
+    let database = cluster.superuser().await?;
+    register(&database, &own).await?;
+    own.start()?;
+    let first = record(&database, "1").await?;
+    witnessed(&database, first, 20, 1).await?;
+    let replica = Cluster::from_base_backup("witness-lag-replica", &cluster, &["-X", "stream", "-R"])?;
+    replica.serve()?;
+    let standby = replica.superuser().await?;
+    until("it streams", Duration::from_secs(30), || async {
+        let row = standby
+            .query_one("select count(*) from pg_stat_wal_receiver", &[])
+            .await?;
+        Ok((row.get::<_, i64>(0) == 1).then_some(()))
+    })
+    .await?;
+
+    // The line to it is cut, and nobody notices: the primary goes on, and the witness cosigns what it seals.
+    standby
+        .batch_execute("alter system set primary_conninfo = ''")
+        .await?;
+    standby.batch_execute("select pg_reload_conf()").await?;
+    let left_at = until("it receives nothing any more", Duration::from_secs(30), || async {
+        let row = standby
+            .query_one(
+                "select (select count(*) from pg_stat_wal_receiver) = 0 and pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn(),
+                        (select size from batchcortex.ledger_tree where org_id = $1::text::uuid)",
+                &[&GLOBAL],
+            )
+            .await?;
+        Ok(row.get::<_, bool>(0).then(|| row.get::<_, i64>(1)))
+    })
+    .await?;
+    for number in 0..10 {
+        record(&database, &format!("lost {number}")).await?;
+        database.query_one("select batchcortex.seal()", &[]).await?;
+    }
+    let lost = record(&database, "lost").await?;
+    witnessed(&database, lost, 20, 1).await?;
+    let held = own.size()?;
+    let left_at = u64::try_from(left_at)?;
+    ensure!(held > left_at + 10, "{held} after {left_at}");
+    let by_primary = signed(&database).await?;
+    drop(database);
+
+    let port = api.port();
+    api.kill()?;
+    cluster.stop()?;
+    standby.batch_execute("select pg_promote()").await?;
+    url_of(&replica, &cluster)?;
+    // Over each size that the witness has cosigned, so that all of them are signed again.
+    for number in 0..20 {
+        record(&standby, &format!("promoted {number}")).await?;
+        standby.query_one("select batchcortex.seal()", &[]).await?;
+    }
+    let life = standby
+        .query_one(
+            "select origin, previous, begun_size from batchcortex.ledger_incarnation where incarnation = 2",
+            &[],
+        )
+        .await?;
+    let (origin, previous, begun): (String, String, i64) = (life.get(0), life.get(1), life.get(2));
+    ensure!(u64::try_from(begun)? == left_at, "{begun} instead of {left_at}");
+    let by_replica = signed(&standby).await?;
+    ensure!(
+        by_replica.keys().any(|(of, size)| *of == origin && *size > held),
+        "{by_replica:?}"
+    );
+    let (mut same, mut again) = (0, 0);
+    for ((of, size), root) in &by_replica {
+        match by_primary.get(&(of.clone(), *size)) {
+            Some(before) => ensure!(before == root, "{of} has two trees of size {size}"),
+            None => ensure!(*of == origin && *size > left_at, "{of} has grown to {size}"),
+        }
+        same += u32::from(*of == previous);
+        again += u32::from(*of == origin && by_primary.contains_key(&(previous.clone(), *size)));
+    }
+    ensure!(same > 0 && again > 0, "{same} {again}");
+
+    // Who has seen more is told, and by how much.
+    let _api = Api::start_on(&replica, port).await?;
+    let (code, evidence) = own.alarm().await?;
+    ensure!(code == "set_back", "{code}: {evidence}");
+    let explained = text(&evidence, "explanation")?;
+    ensure!(
+        explained.contains(&format!(
+            "begins at size {left_at}, after size {held} was cosigned: leaves are missing"
+        )),
+        "{explained}"
+    );
+    ensure!(text(&evidence, "held")?.starts_with(&format!("{previous}\n{held}\n")));
+    let offered = text(&evidence, "offered")?;
+    ensure!(
+        offered.starts_with(&format!("{origin}\n"))
+            && offered.contains(&format!("\ncontinues {left_at} {previous}\n")),
+        "{offered}"
+    );
+    ensure!(own.size()? == held, "it cosigned what it refused");
+    let (well, report) = own.status()?;
+    ensure!(!well && report["state"] == "alarm", "{report}");
+    let event = record(&standby, "not cosigned").await?;
+    ensure!(witnessed(&standby, event, 2, 1).await.is_err());
+
+    // A person has decided about the loss: from then on the new life is followed.
+    let accepted = own.command("accept", &["--reason", "the replica lagged, deviation 18"])?;
+    ensure!(accepted.status.success(), "{accepted:?}");
+    witnessed(&standby, event, 20, 1).await?;
+    let (well, report) = own.status()?;
+    ensure!(well && report["logs"][0]["origin"] == origin, "{report}");
+    ensure!(
+        findings(&replica).await?.is_empty(),
+        "{:?}",
+        findings(&replica).await?
+    );
     Ok(())
 }
 

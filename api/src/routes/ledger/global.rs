@@ -92,7 +92,26 @@ async fn consistency(
             (&origin.client_ip, Type::INET),
         ],
     };
-    Ok(Json(proof(database.call(call).await?)?))
+    let rows = database
+        .call(call)
+        .await
+        .map_err(|problem| no_such_trees(problem, &sizes))?;
+    Ok(Json(proof(rows)?))
+}
+
+/// The functions of the ledger speak to whoever asks for a log of their own; here it is everyone's.
+fn no_such_trees(problem: Problem, sizes: &Sizes) -> Problem {
+    if problem.kind() != problem::NOT_FOUND {
+        return problem;
+    }
+    Problem::new(
+        problem::NOT_FOUND,
+        format!(
+            "no trees of {} and of {} leaves of the global log. `from` is at least 1 and at most `to`, which is at most the newest checkpoint's size.",
+            sizes.from, sizes.to
+        ),
+    )
+    .because("SQLSTATE BC404")
 }
 
 /// Post cosignatures

@@ -1,8 +1,8 @@
 //! What the routes of every tiled log share: names of tiles, answers, proofs.
 
 use axum::extract::{FromRequestParts, Path};
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -14,16 +14,29 @@ use utoipa::{IntoParams, ToSchema};
 use crate::database::only;
 use crate::problem::{self, Problem};
 
-/// A tile never changes, and neither does a part of one.
-const FOR_EVER: &str = "max-age=31536000, immutable";
-
-/// Who may keep an answer.
+/// Who may keep a tile. None ever changes, and neither does a part of one.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Cache {
     /// Anyone.
     Public,
-    /// The caller alone.
+    /// The caller alone, and for as long as the credential is the same: the address names no organisation, so that a browser that two
+    /// people sign in with would show one of them the other's.
     Private,
+}
+
+impl Cache {
+    fn headers(self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let control = match self {
+            Cache::Public => "public, max-age=31536000, immutable",
+            Cache::Private => "private, max-age=31536000, immutable",
+        };
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(control));
+        if matches!(self, Cache::Private) {
+            headers.insert(header::VARY, HeaderValue::from_static("Authorization, Cookie"));
+        }
+        headers
+    }
 }
 
 /// Two sizes of a log.
@@ -95,15 +108,8 @@ impl Tile {
 /// A tile's hashes as an answer.
 pub(super) fn tile_answer(rows: Vec<Row>, cache: Cache) -> Result<Response, Problem> {
     let hashes: Vec<u8> = only(rows)?.try_get(0)?;
-    let cached = match cache {
-        Cache::Public => format!("public, {FOR_EVER}"),
-        Cache::Private => format!("private, {FOR_EVER}"),
-    };
-    let headers = [
-        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
-        (header::CACHE_CONTROL, cached),
-    ];
-    Ok((headers, hashes).into_response())
+    let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
+    Ok((kind, cache.headers(), hashes).into_response())
 }
 
 /// A signed note as an answer.
@@ -128,6 +134,20 @@ pub(super) fn proof(rows: Vec<Row>) -> Result<Proof, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_callers_tile_is_kept_for_that_credential_alone() {
+        let own = Cache::Private.headers();
+        assert!(
+            own[header::CACHE_CONTROL]
+                .to_str()
+                .unwrap()
+                .starts_with("private")
+        );
+        assert_eq!(own[header::VARY], "Authorization, Cookie");
+        // Anyone's is the same for everyone: a shared cache needs one copy of it.
+        assert!(!Cache::Public.headers().contains_key(header::VARY));
+    }
 
     #[test]
     fn tiles_have_one_name() {
