@@ -70,7 +70,7 @@ comment on column batchcortex.ledger_incarnation.previous is 'Origin that this l
 comment on column batchcortex.ledger_incarnation.system_identifier is 'System identifier of the server''s data directory (pg_control_system()).';
 comment on column batchcortex.ledger_incarnation.database is 'Oid of the database.';
 comment on column batchcortex.ledger_incarnation.began_at is 'When it began: the server''s clock, UTC instant.';
-comment on column batchcortex.ledger_incarnation.begun_root is 'Root of the global log at the size at which it began, 32 bytes; null for the first.';
+comment on column batchcortex.ledger_incarnation.begun_root is 'Root of the global log at the size at which it began, 32 bytes; that of the empty tree for the first.';
 comment on column batchcortex.ledger_incarnation_request.requested_at is 'When it was asked for: the server''s clock, UTC instant.';
 comment on column batchcortex.ledger_incarnation_request.requested_by is 'Database login that asked for it.';
 comment on column batchcortex.ledger_timestamp.response_sha256 is 'SHA-256 of the response, 32 bytes.';
