@@ -55,10 +55,20 @@ begin
         -- A table of this name was protected before and has been renamed or removed behind broken glass.
         leaf_domain := leaf_domain || ' ' || gen_random_uuid();
     end if;
-    insert into batchcortex.ledger_relation (relation, domain, org_column, key_columns, hashed, known_triggers)
-        values (t, leaf_domain, org_column, keys, false,
-                array(select g.tgname from pg_trigger g where g.tgrelid = t and not g.tgisinternal and g.tgtype & 66 <> 0 order by 1))
-        returning relation_id into id;
+    -- Each leaf carries the number in two bytes. Numbers are never used twice.
+    begin
+        id := nextval(pg_get_serial_sequence('batchcortex.ledger_relation', 'relation_id'));
+    exception when sequence_generator_limit_exceeded then
+        id := null;
+    end;
+    if id is null or id not between 1 and 65535 or exists (select from batchcortex.ledger_relation r where r.relation_id = id) then
+        raise exception '% cannot be protected: its number would be %', t, coalesce(id::text, 'above 65535')
+            using errcode = 'BC409', hint = 'Numbers from 1 to 65535 that no table has are left: somebody has set the sequence of batchcortex.ledger_relation.relation_id.';
+    end if;
+    insert into batchcortex.ledger_relation (relation_id, relation, domain, org_column, key_columns, hashed, known_triggers)
+        overriding system value
+        values (id, t, leaf_domain, org_column, keys, false,
+                array(select g.tgname from pg_trigger g where g.tgrelid = t and not g.tgisinternal and g.tgtype & 66 <> 0 order by 1));
     execute format('create trigger leaf_enqueue after insert on %s for each row execute function batchcortex.row_enqueue(%L, %L, %L, %s)',
                    t, id, leaf_domain, coalesce(org_column, ''), (select string_agg(quote_literal(k), ', ') from unnest(keys) k));
     execute format('alter table %s enable always trigger leaf_enqueue', t);
@@ -73,5 +83,5 @@ begin
 end
 $$;
 comment on function batchcortex.protect(regclass, name) is
-'Makes a table append-only for everyone, superusers included: privileges aside, triggers and the hooks of the preloaded library refuse UPDATE, DELETE, TRUNCATE, DROP and every ALTER that could lose or hide rows. Its rows, those present and those to come, become leaves of the log of the organisation that org_column (uuid) names, else of the installation''s. Nothing is added to the table. Partitions come along. There is no way back but batchcortex.break_glass. Returns how many rows were there. Recorded as table.protected. Errors: 42501 not a superuser; BC409 protected already; BC422 not a permanent table, no primary key, a partition, or inheritance.';
+'Makes a table append-only for everyone, superusers included: privileges aside, triggers and the hooks of the preloaded library refuse UPDATE, DELETE, TRUNCATE, DROP and every ALTER that could lose or hide rows. Its rows, those present and those to come, become leaves of the log of the organisation that org_column (uuid) names, else of the installation''s. Nothing is added to the table. Partitions come along. There is no way back but batchcortex.break_glass. Returns how many rows were there. Recorded as table.protected. Errors: 42501 not a superuser; BC409 protected already, or no number is left for the table; BC422 not a permanent table, no primary key, a partition, or inheritance.';
 comment on function batchcortex.enqueue_present_rows(integer) is 'Behind protect(): queues a leaf for each row that a registered table holds.';

@@ -157,15 +157,19 @@ fn compare(directory: &Path) -> io::Result<()> {
 
 /// The newest usable file of the incarnation that goes on, if it says more than, or another thing than, the stored log.
 fn find_lost(directory: &Path, mut names: Vec<CheckpointFile>) -> io::Result<Option<Lost>> {
-    let Some((origin, here)) = Spi::connect_mut(|client| {
-        let life = incarnation::newest_life(client)?;
+    let newest = Spi::connect_mut(|client| {
+        // One that cannot be read does not go on either: the comparison is made when it was mended.
+        let Some(life) = incarnation::newest_life(client).map_err(io::Error::other)? else {
+            return Ok(None);
+        };
         let head = tree::head(client, GLOBAL).unwrap_or(tree::Head {
             org_id: GLOBAL,
             size: 0,
             root: empty_root(),
         });
-        Some((life.origin, head))
-    }) else {
+        io::Result::Ok(Some((life.origin, head)))
+    })?;
+    let Some((origin, here)) = newest else {
         return Ok(None);
     };
     names.retain(|name| name.incarnation == origin.incarnation());

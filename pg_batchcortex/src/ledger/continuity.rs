@@ -10,7 +10,7 @@ use super::proof::{StoredTiles, stored_range};
 use super::signature::{Fault, signed};
 use super::tree::{self, Head};
 use crate::checkpoint_key;
-use batchcortex_ledger::checkpoint::Checkpoint;
+use batchcortex_ledger::checkpoint::{Checkpoint, CheckpointError};
 use batchcortex_ledger::global::{self, GLOBAL};
 use batchcortex_ledger::hash::{Hash, leaf_hash};
 use batchcortex_ledger::merkle;
@@ -26,6 +26,7 @@ use std::collections::hash_map::Entry;
 pub struct Continuity {
     lives: Vec<Life>,
     global: Option<Head>,
+    sealed_at: Option<i64>,
     tiles: GlobalTiles,
 }
 
@@ -54,6 +55,8 @@ struct Row {
     incarnation: i32,
     global_index: Option<i64>,
     note: Option<String>,
+    /// What the log's head says, in batchcortex.ledger_tree.
+    head_sealed_at: Option<i64>,
 }
 
 impl Continuity {
@@ -76,7 +79,12 @@ impl Continuity {
                 .first()
                 .get_one()
             {
-                Ok(Some(false)) => Ok(Continuity { lives, global, tiles }),
+                Ok(Some(false)) => Ok(Continuity {
+                    lives,
+                    global,
+                    sealed_at: None,
+                    tiles,
+                }),
                 _ => Err("it is empty, and incarnations or checkpoints of it are recorded".to_owned()),
             };
         };
@@ -92,12 +100,22 @@ impl Continuity {
                     .to_owned(),
             );
         }
-        Ok(Continuity { lives, global, tiles })
+        Ok(Continuity {
+            lives,
+            global,
+            sealed_at: Some(newest.sealed_at),
+            tiles,
+        })
     }
 
     /// The head of the global log; none when it has no leaf yet.
     pub fn global(&self) -> Option<&Head> {
         self.global.as_ref()
+    }
+
+    /// When it was last sealed, as its newest checkpoint says: microseconds since 2000-01-01 UTC.
+    pub fn sealed_at(&self) -> Option<i64> {
+        self.sealed_at
     }
 
     /// The head of an organisation's log, whose newest checkpoint is a leaf of the global log; none when it has no leaf yet.
@@ -126,8 +144,9 @@ impl Continuity {
 
 /// The newest checkpoint of a log.
 fn newest(client: &mut SpiClient<'_>, org_id: [u8; 16]) -> Result<Option<Row>, String> {
-    let query = "select tree_size, root, sealed_at, incarnation, global_index, note from batchcortex.ledger_checkpoint
-                  where org_id = $1 order by tree_size desc limit 1";
+    let query = "select tree_size, root, sealed_at, incarnation, global_index, note,
+                        (select t.sealed_at from batchcortex.ledger_tree t where t.org_id = $1)
+                   from batchcortex.ledger_checkpoint where org_id = $1 order by tree_size desc limit 1";
     plan::update(client, query, &[Uuid::from_bytes(org_id).into()])
         .next()
         .map(row)
@@ -136,8 +155,9 @@ fn newest(client: &mut SpiClient<'_>, org_id: [u8; 16]) -> Result<Option<Row>, S
 
 /// The newest checkpoint of the global log that is signed.
 fn newest_signed(client: &mut SpiClient<'_>) -> Result<Option<Row>, String> {
-    let query = "select tree_size, root, sealed_at, incarnation, global_index, note from batchcortex.ledger_checkpoint
-                  where org_id = $1 and note is not null order by tree_size desc limit 1";
+    let query = "select tree_size, root, sealed_at, incarnation, global_index, note,
+                        (select t.sealed_at from batchcortex.ledger_tree t where t.org_id = $1)
+                   from batchcortex.ledger_checkpoint where org_id = $1 and note is not null order by tree_size desc limit 1";
     plan::update(client, query, &[Uuid::from_bytes(GLOBAL).into()])
         .next()
         .map(row)
@@ -146,16 +166,21 @@ fn newest_signed(client: &mut SpiClient<'_>) -> Result<Option<Row>, String> {
 
 fn row(row: SpiHeapTupleData<'_>) -> Result<Row, String> {
     let root: Option<&[u8]> = row.get(2).unwrap_or_report();
-    let sealed_at: Option<TimestampWithTimeZone> = row.get(3).unwrap_or_report();
+    let time = |i| {
+        row.get::<TimestampWithTimeZone>(i)
+            .unwrap_or_report()
+            .map(TimestampWithTimeZone::into_inner)
+    };
     Ok(Row {
         size: row.get(1).unwrap_or_report().unwrap_or(0),
         root: root
             .and_then(|root| root.try_into().ok())
             .ok_or("its newest checkpoint has no root")?,
-        sealed_at: sealed_at.map_or(0, TimestampWithTimeZone::into_inner),
+        sealed_at: time(3).unwrap_or(0),
         incarnation: row.get(4).unwrap_or_report().unwrap_or(0),
         global_index: row.get(5).unwrap_or_report(),
         note: row.get(6).unwrap_or_report(),
+        head_sealed_at: time(7),
     })
 }
 
@@ -167,7 +192,12 @@ fn agree(
     newest: Option<&Row>,
 ) -> Result<(), String> {
     match (head, newest) {
-        (Some(head), Some(newest)) if (head.size, head.root) == (newest.size, newest.root) => Ok(()),
+        (Some(head), Some(newest))
+            if (head.size, head.root) == (newest.size, newest.root)
+                && newest.head_sealed_at == Some(newest.sealed_at) =>
+        {
+            Ok(())
+        }
         (None, None) => {
             let query = "select exists (select from batchcortex.ledger_tile where org_id = $1)";
             let tiles = plan::update(client, query, &[Uuid::from_bytes(org_id).into()]);
@@ -194,10 +224,13 @@ fn checkpoint(lives: &[Life], org_id: [u8; 16], row: &Row) -> Result<Checkpoint,
         &origin,
         row.size as u64,
         row.root,
-        row.sealed_at + EPOCH,
+        row.sealed_at.saturating_add(EPOCH),
         continues,
     )
-    .map_err(|e| e.to_string())
+    .map_err(|e| match e {
+        CheckpointError::Time => "its newest checkpoint says a time that no checkpoint can say".to_owned(),
+        other => other.to_string(),
+    })
 }
 
 /// The newest checkpoint of the global log is signed. One of a time without a key is not: then the newest that is signed, if the log ever

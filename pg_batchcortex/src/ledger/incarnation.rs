@@ -5,7 +5,7 @@ use super::scan::Scan;
 use super::tree::{self, Head};
 use crate::anchor::directory;
 use crate::checkpoint_key;
-use crate::row::with_varlena;
+use crate::row::{Row, with_varlena};
 use batchcortex_ledger::global::{GLOBAL, Incarnation, Link, Origin};
 use batchcortex_ledger::hash::empty_root;
 use pgrx::datum::TimestampWithTimeZone;
@@ -13,6 +13,7 @@ use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 /// Microseconds from 1970-01-01 to 2000-01-01, where PostgreSQL's time begins.
 pub const EPOCH: i64 = 946_684_800_000_000;
@@ -36,7 +37,15 @@ impl Life {
 }
 
 /// All lives of the log, as verification reads them.
-pub struct Lives(BTreeMap<i32, (Life, i64, Link)>);
+pub struct Lives(BTreeMap<i32, Begun>);
+
+/// A life, and what the first leaf of it says.
+struct Begun {
+    life: Life,
+    size: u64,
+    index: i64,
+    link: String,
+}
 
 impl Lives {
     /// Reads them through an open SPI connection, in the caller's snapshot.
@@ -45,28 +54,10 @@ impl Lives {
         let mut lives = BTreeMap::new();
         let mut scan = Scan::open(query, &[], 1000);
         while scan.next(|row| {
-            let number = |i: usize| row.get(i).map_or(0, |datum| datum.value() as i64);
-            let bytes = |i: usize| {
-                row.get(i)
-                    // SAFETY: text and bytea columns.
-                    .map(|datum| unsafe { with_varlena(datum, <[u8]>::to_vec) })
-            };
-            let text = |i: usize| bytes(i).and_then(|bytes| String::from_utf8(bytes).ok());
-            let link = Link {
-                origin: text(1).unwrap_or_default(),
-                previous: text(2),
-                size: number(3) as u64,
-                root: bytes(4).and_then(|root| root.try_into().ok()).unwrap_or_default(),
-                began_at: number(5) + EPOCH,
-            };
-            // An origin that cannot be read names no life, and its checkpoints are found to have none.
-            let Ok(origin) = link.origin.parse() else { return };
-            let life = Life {
-                number: number(0) as i32,
-                origin,
-                continues: link.previous.clone().map(|previous| (link.size, previous)),
-            };
-            lives.insert(life.number, (life, number(6), link));
+            // One that cannot be read names no life: its checkpoints are found to have none, and the leaf that tells of it is nobody's.
+            if let Some(begun) = Begun::read(row) {
+                lives.insert(begun.life.number, begun);
+            }
         }) {}
         scan.close();
         Lives(lives)
@@ -74,7 +65,7 @@ impl Lives {
 
     /// One of them.
     pub fn get(&self, number: i32) -> Option<&Life> {
-        self.0.get(&number).map(|(life, ..)| life)
+        self.0.get(&number).map(|begun| &begun.life)
     }
 
     /// The one of that number and random part.
@@ -86,7 +77,7 @@ impl Lives {
     /// Size of the global log when the next one began; none for the one that goes on.
     pub fn end(&self, number: i32) -> Option<u64> {
         let next = self.0.range(number.checked_add(1)?..).next();
-        next.map(|(_, (_, _, link))| link.size)
+        next.map(|(_, begun)| begun.size)
     }
 
     /// Whether the log had a key then, so that its checkpoints are signed.
@@ -102,8 +93,43 @@ impl Lives {
     }
 
     /// Leaf index in the global log and text of each one's beginning.
-    pub fn links(&self) -> impl Iterator<Item = (i64, String)> {
-        self.0.values().map(|(_, index, link)| (*index, link.to_string()))
+    pub fn links(&self) -> impl Iterator<Item = (i64, &str)> {
+        self.0.values().map(|begun| (begun.index, begun.link.as_str()))
+    }
+}
+
+impl Begun {
+    /// None for what no sealer writes: whoever changes a row behind broken glass can make it say anything.
+    fn read(row: &Row<'_>) -> Option<Self> {
+        let number = |i| row.get(i).map(|datum| datum.value() as i64);
+        let bytes = |i| {
+            row.get(i)
+                // SAFETY: text and bytea columns.
+                .map(|datum| unsafe { with_varlena(datum, <[u8]>::to_vec) })
+        };
+        let previous = bytes(2).map(String::from_utf8).transpose().ok()?;
+        let link = Link {
+            origin: String::from_utf8(bytes(1)?).ok()?,
+            previous: previous.clone(),
+            size: u64::try_from(number(3)?).ok()?,
+            root: bytes(4)?.try_into().ok()?,
+            began_at: number(5)?.checked_add(EPOCH)?,
+        };
+        let index = number(6).filter(|index| *index >= 0)?;
+        let mut text = String::new();
+        // A time that no text can say.
+        write!(text, "{link}").ok()?;
+        let life = Life {
+            number: i32::try_from(number(0)?).ok()?,
+            origin: link.origin.parse().ok()?,
+            continues: previous.map(|previous| (link.size, previous)),
+        };
+        Some(Begun {
+            life,
+            size: link.size,
+            index,
+            link: text,
+        })
     }
 }
 
@@ -134,15 +160,17 @@ impl Circumstances {
 
 /// The life that this sealing belongs to, and, if it begins with it, the text of the leaf that says so. `sealed_at` is in microseconds
 /// since 2000-01-01 UTC.
-pub fn current(client: &mut SpiClient<'_>, sealed_at: i64) -> (Life, Option<String>) {
+///
+/// # Errors
+/// Says why no life can go on or begin.
+pub fn current(client: &mut SpiClient<'_>, sealed_at: i64) -> Result<(Life, Option<String>), String> {
     let now = Circumstances::now(client);
-    let newest = newest(client);
-    match newest {
+    match newest(client)? {
         // A directory outside of the database has told the sealer that more was signed under that origin than is here.
         Some((life, then))
             if then == now && !directory::rolled_back(&life.origin) && !is_asked(client, &life.origin) =>
         {
-            (life, None)
+            Ok((life, None))
         }
         before => begin(client, now, before.map(|(life, _)| life), sealed_at),
     }
@@ -167,46 +195,56 @@ pub fn lives(client: &mut SpiClient<'_>) -> Result<Vec<Life>, String> {
     for row in client.update(query, None, &[]).unwrap_or_report() {
         let origin: String = row.get(2).unwrap_or_report().unwrap_or_default();
         let previous: Option<String> = row.get(3).unwrap_or_report();
-        let size: i64 = row.get(4).unwrap_or_report().unwrap_or(0);
+        let size: i64 = row.get(4).unwrap_or_report().unwrap_or(-1);
         lives.push(Life {
             number: row.get(1).unwrap_or_report().unwrap_or(0),
             origin: origin
                 .parse()
                 .map_err(|_| format!("the origin of an incarnation cannot be read: {origin}"))?,
-            continues: previous.map(|previous| (size as u64, previous)),
+            continues: continues(size, previous)?,
         });
     }
     Ok(lives)
 }
 
-/// The newest life of the log; none before the first sealing.
-pub fn newest_life(client: &mut SpiClient<'_>) -> Option<Life> {
-    newest(client).map(|(life, _)| life)
+/// The size and the origin that a life continues.
+fn continues(size: i64, previous: Option<String>) -> Result<Option<(u64, String)>, String> {
+    let size = u64::try_from(size).map_err(|_| format!("an incarnation began with {size} leaves"))?;
+    Ok(previous.map(|previous| (size, previous)))
 }
 
-fn newest(client: &mut SpiClient<'_>) -> Option<(Life, Circumstances)> {
+/// The newest life of the log; none before the first sealing.
+///
+/// # Errors
+/// Says why it cannot be read.
+pub fn newest_life(client: &mut SpiClient<'_>) -> Result<Option<Life>, String> {
+    Ok(newest(client)?.map(|(life, _)| life))
+}
+
+fn newest(client: &mut SpiClient<'_>) -> Result<Option<(Life, Circumstances)>, String> {
     let query =
         "select incarnation, origin, previous, begun_size, system_identifier, timeline, database::bigint
                    from batchcortex.ledger_incarnation order by incarnation desc limit 1";
-    let row = client.update(query, None, &[]).unwrap_or_report().next()?;
-    let text: String = row.get(2).unwrap_or_report()?;
-    let Ok(origin) = text.parse::<Origin>() else {
-        error!("batchcortex.ledger_incarnation holds an origin that cannot be read: {text}");
+    let Some(row) = client.update(query, None, &[]).unwrap_or_report().next() else {
+        return Ok(None);
     };
-    let previous: Option<String> = row.get(3).unwrap_or_report();
-    let size: i64 = row.get(4).unwrap_or_report()?;
+    let number = |i| row.get::<i64>(i).unwrap_or_report().unwrap_or(-1);
+    let text: String = row.get(2).unwrap_or_report().unwrap_or_default();
+    let origin: Origin = text
+        .parse()
+        .map_err(|_| format!("the origin of an incarnation cannot be read: {text}"))?;
     let then = Circumstances {
         log_name: origin.log_name().to_owned(),
-        system: row.get::<i64>(5).unwrap_or_report()? as u64,
-        timeline: row.get(6).unwrap_or_report()?,
-        database: row.get::<i64>(7).unwrap_or_report()? as u32,
+        system: number(5) as u64,
+        timeline: number(6),
+        database: number(7) as u32,
     };
     let life = Life {
-        number: row.get(1).unwrap_or_report()?,
+        number: row.get(1).unwrap_or_report().unwrap_or(0),
         origin,
-        continues: previous.map(|previous| (size as u64, previous)),
+        continues: continues(number(4), row.get(3).unwrap_or_report())?,
     };
-    Some((life, then))
+    Ok(Some((life, then)))
 }
 
 fn begin(
@@ -214,22 +252,24 @@ fn begin(
     now: Circumstances,
     before: Option<Life>,
     sealed_at: i64,
-) -> (Life, Option<String>) {
+) -> Result<(Life, Option<String>), String> {
     let mut random = [0; 4];
-    if getrandom::fill(&mut random).is_err() {
-        error!("the operating system gives no random bytes");
-    }
-    let number = before.as_ref().map_or(1, |life| life.number + 1);
+    getrandom::fill(&mut random).map_err(|_| "the operating system gives no random bytes")?;
+    let number = before
+        .as_ref()
+        .map_or(Some(1), |life| life.number.checked_add(1))
+        .filter(|number| *number > 0)
+        .ok_or("no incarnation can come after the newest one's number")?;
     let incarnation = Incarnation {
         number: number as u32,
         random,
     };
-    let Ok(origin) = Origin::new(&now.log_name, now.system, incarnation) else {
-        error!(
+    let origin = Origin::new(&now.log_name, now.system, incarnation).map_err(|_| {
+        format!(
             "the name of the checkpoint key cannot name a log: {}",
             now.log_name
-        );
-    };
+        )
+    })?;
     let (size, root) =
         tree::head(client, GLOBAL).map_or((0, empty_root()), |head: Head| (head.size, head.root));
     let link = Link {
@@ -237,8 +277,10 @@ fn begin(
         previous: before.map(|life| life.origin.to_string()),
         size: size as u64,
         root,
-        began_at: sealed_at + EPOCH,
+        began_at: sealed_at.saturating_add(EPOCH),
     };
+    let mut text = String::new();
+    write!(text, "{link}").map_err(|_| "the time of its last sealing lies beyond the year 9999")?;
     client
         .update(
             "insert into batchcortex.ledger_incarnation
@@ -264,5 +306,5 @@ fn begin(
         origin,
         continues: link.previous.clone().map(|previous| (link.size, previous)),
     };
-    (life, Some(link.to_string()))
+    Ok((life, Some(text)))
 }

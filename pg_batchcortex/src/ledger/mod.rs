@@ -9,6 +9,7 @@ pub mod incarnation; // lives of the log
 pub mod key; // the name of a record
 pub mod leaf; // the trigger functions that hash and queue rows
 pub mod lookup; // which leaf a record is
+mod own_settings; // what no database sets for the sealer
 mod plan; // statements that the sealer plans once
 pub mod preimage; // the preimage of a row, for whoever wants to recompute
 pub mod proof; // inclusion and consistency proofs

@@ -7,7 +7,7 @@
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
-use pgrx::spi::{OwnedPreparedStatement, SpiClient, SpiTupleTable};
+use pgrx::spi::{OwnedPreparedStatement, PreparedStatement, SpiClient, SpiTupleTable};
 use std::cell::RefCell;
 use std::collections::HashMap;
 
@@ -22,13 +22,28 @@ pub fn update<'c>(
     query: &'static str,
     arguments: &[DatumWithOid<'_>],
 ) -> SpiTupleTable<'c> {
-    let kept = PLANS.with_borrow(|plans| plans.get(query).copied());
-    let plan = kept.unwrap_or_else(|| {
+    let plan = kept(query, || {
         let types: Vec<PgOid> = arguments.iter().map(|argument| argument.oid().into()).collect();
-        let statement = client.prepare_mut(query, &types).unwrap_or_report();
-        let plan = &*Box::leak(Box::new(statement.keep()));
-        PLANS.with_borrow_mut(|plans| plans.insert(query, plan));
-        plan
+        client.prepare_mut(query, &types).unwrap_or_report()
     });
     client.update(plan, None, arguments).unwrap_or_report()
+}
+
+/// As `client.select`, without arguments: takes no transaction id.
+pub fn select<'c>(client: &SpiClient<'c>, query: &'static str) -> SpiTupleTable<'c> {
+    let plan = kept(query, || client.prepare(query, &[]).unwrap_or_report());
+    client.select(plan, None, &[]).unwrap_or_report()
+}
+
+fn kept<'c>(
+    query: &'static str,
+    prepare: impl FnOnce() -> PreparedStatement<'c>,
+) -> &'static OwnedPreparedStatement {
+    PLANS
+        .with_borrow(|plans| plans.get(query).copied())
+        .unwrap_or_else(|| {
+            let plan = &*Box::leak(Box::new(prepare().keep()));
+            PLANS.with_borrow_mut(|plans| plans.insert(query, plan));
+            plan
+        })
 }

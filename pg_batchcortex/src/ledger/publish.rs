@@ -7,19 +7,30 @@ use super::tree::{self, Head};
 use crate::anchor::directory;
 use crate::checkpoint_key;
 use batchcortex_ledger::checkpoint::Checkpoint;
-use batchcortex_ledger::global::{self, GLOBAL};
+use batchcortex_ledger::global::{self, GLOBAL, Origin};
 use batchcortex_ledger::hash::leaf_hash;
 use batchcortex_ledger::note::{SignedNote, Signer};
 use pgrx::datum::{TimestampWithTimeZone, Uuid};
 use pgrx::pg_sys::panic::ErrorReportable;
 use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
+use std::cell::Cell;
+
+/// How far the last sealing may lie ahead of the clock before the server's log is told, in microseconds.
+const AHEAD: i64 = 60_000_000;
+
+thread_local! {
+    /// Whether it has been told.
+    static AHEAD_TOLD: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Writes the checkpoints of the logs that grew, and that of the global log, to which they are added. `continuity`: what the global log was
 /// found to be in this transaction.
-pub fn publish(client: &mut SpiClient<'_>, continuity: &Continuity, heads: Vec<Head>) {
-    checkpoint_key::with_signer(|signer| publish_signed(client, continuity, heads, signer))
-        .unwrap_or_else(|fault| error!("checkpoints cannot be signed: {fault}"));
+///
+/// # Errors
+/// Says what cannot be written or signed: the transaction is to be rolled back.
+pub fn publish(client: &mut SpiClient<'_>, continuity: &Continuity, heads: Vec<Head>) -> Result<(), String> {
+    checkpoint_key::with_signer(|signer| publish_signed(client, continuity, heads, signer))?
 }
 
 fn publish_signed(
@@ -27,54 +38,60 @@ fn publish_signed(
     continuity: &Continuity,
     mut heads: Vec<Head>,
     signer: Option<&Signer>,
-) {
-    let sealed_at = now(client);
-    let (life, link) = incarnation::current(client, sealed_at);
-    let mut leaves = Vec::with_capacity(heads.len() + 1);
-    leaves.extend(link.map(|text| leaf(&text, sealed_at)));
-    let mut notes = Vec::with_capacity(heads.len() + 1);
-    for head in &heads {
-        let origin = life.origin.of_organisation(head.org_id);
-        let checkpoint = global::checkpoint(&origin, head.size as u64, head.root, sealed_at + EPOCH, None);
-        let checkpoint = checkpoint.unwrap_or_else(|e| error!("a checkpoint cannot be written: {e}"));
-        leaves.push(leaf(&checkpoint.to_string(), sealed_at));
-        notes.push(sign(&checkpoint, signer));
-    }
-    let grown = match tree::extend(client, GLOBAL, continuity.global(), &leaves) {
-        Ok(grown) => grown,
-        Err(damage) => {
-            error!("the global log is damaged and nothing can be sealed, run batchcortex.verify: {damage}")
-        }
-    };
+) -> Result<(), String> {
+    let sealed_at = now(continuity.sealed_at());
+    let (life, link) = incarnation::current(client, sealed_at)?;
     let continues = life
         .continues
         .as_ref()
         .map(|(size, origin)| (*size, origin.as_str()));
-    let checkpoint = global::checkpoint(
-        &life.origin,
-        grown.size as u64,
-        grown.root,
-        sealed_at + EPOCH,
-        continues,
-    )
-    .unwrap_or_else(|e| error!("a checkpoint cannot be written: {e}"));
-    notes.push(sign(&checkpoint, signer));
-    directory::keep(&life.origin, grown.size, notes.last().and_then(Option::as_deref));
-    let first = grown.size - heads.len() as i64;
+    let checkpoint = |origin: &Origin, head: &Head, continues| {
+        let time = sealed_at.saturating_add(EPOCH);
+        global::checkpoint(origin, head.size as u64, head.root, time, continues).map_err(|e| {
+            format!(
+                "a checkpoint of {} leaves, sealed at {time} µs since 1970, cannot be written: {e}",
+                head.size
+            )
+        })
+    };
+    let mut leaves = Vec::with_capacity(heads.len() + 1);
+    leaves.extend(link.map(|text| leaf(&text, sealed_at)));
+    let mut notes = Vec::with_capacity(heads.len() + 1);
+    for head in &heads {
+        let checkpoint = checkpoint(&life.origin.of_organisation(head.org_id), head, None)?;
+        leaves.push(leaf(&checkpoint.to_string(), sealed_at));
+        notes.push(sign(&checkpoint, signer));
+    }
+    let grown = tree::extend(client, GLOBAL, continuity.global(), &leaves)?;
+    notes.push(sign(&checkpoint(&life.origin, &grown, continues)?, signer));
+    let (size, note) = (grown.size, notes.last().cloned().flatten());
+    let first = size - heads.len() as i64;
     heads.push(grown);
     write(client, &heads, notes, first, life.number, sealed_at);
+    directory::keep(&life.origin, size, note.as_deref());
+    Ok(())
 }
 
-/// The server's clock, microseconds since 2000-01-01 UTC, and never before the last sealing.
-fn now(client: &mut SpiClient<'_>) -> i64 {
-    let query = "select greatest(clock_timestamp(), (select sealed_at from batchcortex.ledger_tree where org_id = $1))";
-    let time: Option<TimestampWithTimeZone> = client
-        .update(query, None, &[Uuid::from_bytes(GLOBAL).into()])
-        .unwrap_or_report()
-        .first()
-        .get_one()
-        .unwrap_or_report();
-    time.map_or(0, |time| time.into_inner())
+/// The server's clock, microseconds since 2000-01-01 UTC, and never before the last sealing, whose time the newest checkpoint says.
+///
+/// Times of a log must not go back, and sealing must not wait for a clock: one that was wrong and was put right would stop it until the wrong
+/// time has come. So the log goes on under the last time, and the server's log says that it does.
+fn now(last: Option<i64>) -> i64 {
+    // SAFETY: reads the clock.
+    let clock = unsafe { pg_sys::GetCurrentTimestamp() };
+    let last = last.unwrap_or(clock);
+    let ahead = last.saturating_sub(clock);
+    if AHEAD_TOLD.replace(ahead > AHEAD) != (ahead > AHEAD) {
+        if ahead > AHEAD {
+            warning!(
+                "pg_batchcortex: the last sealing says a time {} s ahead of the clock: until then every sealing says the same time",
+                ahead / 1_000_000
+            );
+        } else {
+            log!("pg_batchcortex: the clock has come up with the last sealing");
+        }
+    }
+    clock.max(last)
 }
 
 /// A leaf of the global log. Which checkpoint it is stands in ledger_checkpoint.global_index: tiles of the global log name no organisation.

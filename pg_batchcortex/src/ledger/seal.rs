@@ -3,7 +3,7 @@
 
 use super::continuity::Continuity;
 use super::entry::Entry;
-use super::{publish, tree};
+use super::{plan, publish, tree};
 use batchcortex_ledger::global::GLOBAL;
 use pgrx::datum::Uuid;
 use pgrx::pg_sys::panic::ErrorReportable;
@@ -28,59 +28,47 @@ thread_local! {
     static TOLD: RefCell<BTreeMap<[u8; 16], String>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// What one pass did.
-pub struct Pass {
-    /// Leaves sealed.
-    pub sealed: usize,
-    /// Logs whose tree is damaged: their leaves wait.
-    pub damaged: usize,
-}
-
 /// Looks at damaged trees again now: somebody asks for sealing, and may have mended them.
 pub fn retry_damaged() {
     DAMAGED.with_borrow_mut(BTreeMap::clear);
     HELD.set(HELD.get().map(|_| Instant::now()));
 }
 
-/// Seals what waits, up to [`MOST`] leaves. The leaves of an organisation whose tree is damaged, or not what was signed last, go on waiting,
-/// and verify names the damage: nothing is sealed on top of it, and nobody else is held up. Behind such a global log all leaves wait.
-pub fn pass(client: &mut SpiClient<'_>) -> Pass {
-    let sealed = if goes_on_after_hold(client) {
-        match take(client) {
-            entries if entries.is_empty() => 0,
-            entries => seal(client, entries),
+/// Seals what waits, up to [`MOST`] leaves, and returns how many. The leaves of an organisation whose tree is damaged, or not what was signed
+/// last, go on waiting, and verify names the damage: nothing is sealed on top of it, and nobody else is held up. Behind such a global log all
+/// leaves wait.
+///
+/// # Errors
+/// Says why the global log cannot go on: the transaction is to be rolled back, and [`hold`] to be called.
+pub fn pass(client: &mut SpiClient<'_>) -> Result<usize, String> {
+    // Looked at before any leaf is taken: it may stay so for days.
+    match HELD.get() {
+        None => {}
+        Some(until) if until > Instant::now() => return Ok(0),
+        Some(_) => {
+            Continuity::read(client)?;
+            HELD.set(None);
+            goes_on(GLOBAL);
         }
-    } else {
-        0
-    };
-    Pass {
-        sealed,
-        damaged: DAMAGED.with_borrow(BTreeMap::len) + usize::from(HELD.get().is_some()),
+    }
+    // A database where nothing happens costs one look at an empty table, and no transaction id.
+    let query = "select exists (select from batchcortex.ledger_queue)";
+    if plan::select(client, query).first().get_one().unwrap_or_report() != Some(true) {
+        return Ok(0);
+    }
+    match take(client) {
+        entries if entries.is_empty() => Ok(0),
+        entries => seal(client, entries),
     }
 }
 
-/// Whether a global log that could not go on can now, looked at before any leaf is taken: it may stay so for days, and a queue of leaves
-/// that are taken and put back would grow by them each time.
-fn goes_on_after_hold(client: &mut SpiClient<'_>) -> bool {
-    match HELD.get() {
-        None => true,
-        Some(until) if until > Instant::now() => false,
-        Some(_) => match Continuity::read(client) {
-            Ok(_) => {
-                HELD.set(None);
-                goes_on(GLOBAL);
-                true
-            }
-            Err(damage) => {
-                hold(damage);
-                false
-            }
-        },
-    }
+/// Logs whose tree is damaged, so that their leaves wait.
+pub fn damaged() -> usize {
+    DAMAGED.with_borrow(BTreeMap::len) + usize::from(HELD.get().is_some())
 }
 
 /// Seals nothing for a while.
-fn hold(damage: String) {
+pub fn hold(damage: String) {
     HELD.set(Some(Instant::now() + RETRY));
     tell(
         GLOBAL,
@@ -88,15 +76,8 @@ fn hold(damage: String) {
     );
 }
 
-fn seal(client: &mut SpiClient<'_>, entries: Vec<Entry>) -> usize {
-    let continuity = match Continuity::read(client) {
-        Ok(continuity) => continuity,
-        Err(damage) => {
-            put_back(client, &entries);
-            hold(damage);
-            return 0;
-        }
-    };
+fn seal(client: &mut SpiClient<'_>, entries: Vec<Entry>) -> Result<usize, String> {
+    let continuity = Continuity::read(client)?;
     let mut by_org: BTreeMap<[u8; 16], Vec<Entry>> = BTreeMap::new();
     for entry in entries {
         by_org.entry(entry.org_id).or_default().push(entry);
@@ -124,9 +105,9 @@ fn seal(client: &mut SpiClient<'_>, entries: Vec<Entry>) -> usize {
         }
     }
     if !heads.is_empty() {
-        publish::publish(client, &continuity, heads);
+        publish::publish(client, &continuity, heads)?;
     }
-    sealed
+    Ok(sealed)
 }
 
 /// Leaves a log's leaves in the queue for a while.

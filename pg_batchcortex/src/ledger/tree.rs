@@ -6,7 +6,6 @@ use batchcortex_ledger::hash::Hash;
 use batchcortex_ledger::tile;
 use pgrx::datum::{TimestampWithTimeZone, Uuid};
 use pgrx::pg_sys::panic::ErrorReportable;
-use pgrx::prelude::*;
 use pgrx::spi::SpiClient;
 
 /// Size and root of a log's tree.
@@ -43,7 +42,7 @@ pub fn extend(
     let edge = sound_edge(client, org_id, before)?;
     let leaves: Vec<Hash> = entries.iter().map(|entry| entry.hash).collect();
     let grown = tile::append(size as u64, &edge.hashes, &leaves).map_err(|e| e.to_string())?;
-    write_tiles(client, org, &grown.tiles, size as usize, &edge, entries);
+    write_tiles(client, org, &grown.tiles, size as usize, &edge, entries)?;
     Ok(Head {
         org_id,
         size: grown.size as i64,
@@ -121,7 +120,7 @@ fn write_tiles(
     size: usize,
     edge: &Edge,
     entries: &[Entry],
-) {
+) -> Result<(), String> {
     let count = tiles.len();
     let (mut levels, mut indices, mut widths) = (
         Vec::with_capacity(count),
@@ -153,17 +152,18 @@ fn write_tiles(
         let mut span = edge.recorded.filter(|_| kept > 0);
         for entry in new {
             if records::push(&mut list, entry.relation_id, &entry.key).is_none() {
-                error!(
-                    "the key of a record of relation {} is too long to be sealed",
-                    entry.relation_id
-                );
+                return Err(format!(
+                    "a record of relation {} waits, whose number or whose key of {} bytes is too large for the list of a tile",
+                    entry.relation_id,
+                    entry.key.len()
+                ));
             }
             let (from, to) = span.unwrap_or((entry.recorded_at, entry.recorded_at));
             span = Some((from.min(entry.recorded_at), to.max(entry.recorded_at)));
         }
         lists.push(Some(list));
-        from_times.push(span.map(|(from, _)| time(from)));
-        to_times.push(span.map(|(_, to)| time(to)));
+        from_times.push(span.map(|(from, _)| time(from)).transpose()?);
+        to_times.push(span.map(|(_, to)| time(to)).transpose()?);
     }
     plan::update(
         client,
@@ -183,9 +183,9 @@ fn write_tiles(
             to_times.into(),
         ],
     );
+    Ok(())
 }
 
-fn time(microseconds: i64) -> TimestampWithTimeZone {
-    TimestampWithTimeZone::try_from(microseconds)
-        .unwrap_or_else(|_| error!("a record's time is out of range"))
+fn time(microseconds: i64) -> Result<TimestampWithTimeZone, String> {
+    TimestampWithTimeZone::try_from(microseconds).map_err(|_| "a record's time is out of range".to_owned())
 }

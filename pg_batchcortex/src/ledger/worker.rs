@@ -3,7 +3,7 @@
 //! A database needs no setting to be sealed: the launcher looks at all of them once when the server starts, and the first
 //! leaf that a session queues asks for a sealer. A sealer that fails ends, and the launcher starts it again.
 
-use super::seal;
+use super::{own_settings, plan, seal};
 use crate::anchor::directory;
 use crate::protection::break_glass;
 use crate::settings::SEAL_INTERVAL;
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 const DATABASES: usize = 64;
 const PATROL: Duration = Duration::from_secs(1);
+/// How long a process that was started may take to take its turn, before another one is started.
+const ARRIVAL: i64 = 3_000_000;
 /// Times, a second apart, that a sealer looks for a ledger before its database is forgotten.
 const TRIES: u32 = 600;
 
@@ -24,7 +26,7 @@ const TRIES: u32 = 600;
 struct Slot {
     /// Its oid; 0 when the slot is free.
     database: u32,
-    /// Process id of its sealer; 0 when none runs.
+    /// Process id of the one process that may seal it, see [`take_turn`]; 0 when there is none.
     sealer: i32,
     /// Passes that sessions have asked for.
     wanted: u64,
@@ -202,8 +204,7 @@ pub fn sealer() -> Option<Sealer> {
         .share()
         .slots
         .iter()
-        // SAFETY: signal 0 only asks whether the process exists.
-        .find(|slot| slot.database == database() && slot.sealer != 0 && unsafe { kill(slot.sealer, 0) } == 0)
+        .find(|slot| slot.database == database() && lives(slot.sealer, slot.database))
         .map(|slot| Sealer {
             leaves: slot.leaves,
             damaged: slot.damaged,
@@ -268,7 +269,7 @@ pub fn request_seal(seconds: default!(f64, 30.0)) -> Option<i64> {
             (*board.slot(database())?, launcher)
         };
         if slot.done >= ticket {
-            return Some((slot.leaves - before) as i64);
+            return Some(slot.leaves.saturating_sub(before) as i64);
         }
         if Instant::now() > patience {
             return None;
@@ -330,6 +331,15 @@ fn idle() -> Vec<u32> {
 }
 
 fn start(database: u32) {
+    {
+        let mut board = BOARD.exclusive();
+        let Some(slot) = board.slots.iter_mut().find(|s| s.database == database) else {
+            return;
+        };
+        // Counted until it has made a pass: a process that ends before could not say so.
+        slot.failures = slot.failures.saturating_add(1);
+        slot.not_before = clock() + backoff(slot.failures).max(ARRIVAL);
+    }
     let started = BackgroundWorkerBuilder::new("batchcortex sealer")
         .set_type("batchcortex sealer")
         .set_library("$libdir/pg_batchcortex")
@@ -341,41 +351,64 @@ fn start(database: u32) {
         // SAFETY: MyProcPid is set in every process of the server.
         .set_notify_pid(unsafe { pg_sys::MyProcPid })
         .load_dynamic();
-    match started.map(|worker| worker.wait_for_startup()) {
-        Ok(Ok(pid)) => {
-            if let Some(slot) = BOARD
-                .exclusive()
-                .slots
-                .iter_mut()
-                .find(|s| s.database == database)
-            {
-                slot.sealer = pid;
-            }
-        }
-        Ok(Err(_)) => {}
-        Err(_) => {
-            warning!("pg_batchcortex: no background worker is free for a sealer; raise max_worker_processes");
-            let mut board = BOARD.exclusive();
-            if let Some(slot) = board.slots.iter_mut().find(|s| s.database == database) {
-                put_off(slot);
-            }
-        }
+    if started.is_err() {
+        warning!("pg_batchcortex: no background worker is free for a sealer; raise max_worker_processes");
     }
 }
 
-/// The more often a sealer fails to start or to go on, the longer it waits, up to a minute.
-fn put_off(slot: &mut Slot) {
-    slot.not_before = clock() + 1_000_000 * (1_i64 << slot.failures.min(6)).min(60);
-    slot.failures = slot.failures.saturating_add(1);
+/// The more often a sealer fails to start or to go on, the longer it waits, up to a minute; in microseconds.
+fn backoff(failures: u32) -> i64 {
+    1_000_000 * (1_i64 << failures.min(6)).min(60)
 }
 
-/// A sealer that failed or was killed could not say so.
+/// Makes this process the one that seals a database. False while another one is it, which goes on until its end.
+///
+/// A sealer that is on its way out, or one that a launcher started which died before it could say so, must not seal beside its successor: both
+/// would sign. The turn is a place in shared memory, and no lock of PostgreSQL: whatever a session locks by SQL, and any login may lock the
+/// extension (ALTER FUNCTION … DEPENDS ON EXTENSION), sealing goes on.
+fn take_turn(database: u32) -> bool {
+    // SAFETY: MyProcPid is set in every process of the server.
+    let me = unsafe { pg_sys::MyProcPid };
+    let mut board = BOARD.exclusive();
+    let Some(slot) = board.slot(database) else {
+        return false;
+    };
+    if slot.sealer != me && lives(slot.sealer, database) {
+        return false;
+    }
+    slot.sealer = me;
+    true
+}
+
+/// Whether a process of this server works in that database. Its number may have gone to another process since.
+fn lives(pid: i32, database: u32) -> bool {
+    // SAFETY: processes that are connected stand in the array until their transactions have ended; entries are never freed.
+    unsafe {
+        let process = pg_sys::BackendPidGetProc(pid);
+        !process.is_null() && (*process).databaseId.to_u32() == database
+    }
+}
+
+/// At the end of a sealer, however it comes, after its transaction has ended: the place is free.
+#[pg_guard]
+unsafe extern "C-unwind" fn release_turn(_status: std::ffi::c_int, database: pg_sys::Datum) {
+    // SAFETY: MyProcPid is set in every process of the server.
+    let me = unsafe { pg_sys::MyProcPid };
+    let database = database.value() as u32;
+    let mut board = BOARD.exclusive();
+    let held = |s: &&mut Slot| s.database == database && s.sealer == me;
+    if let Some(slot) = board.slots.iter_mut().find(held) {
+        slot.sealer = 0;
+        slot.not_before = clock() + backoff(slot.failures);
+    }
+}
+
+/// Sealers that ended without [`release_turn`].
 fn forget_dead() {
     for slot in BOARD.exclusive().slots.iter_mut().filter(|s| s.sealer != 0) {
-        // SAFETY: signal 0 only asks whether the process exists.
-        if unsafe { kill(slot.sealer, 0) } != 0 {
+        if !lives(slot.sealer, slot.database) {
             slot.sealer = 0;
-            put_off(slot);
+            slot.not_before = clock() + backoff(slot.failures);
         }
     }
 }
@@ -425,8 +458,13 @@ pub extern "C-unwind" fn batchcortex_sealer(argument: pg_sys::Datum) {
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     let database = argument.value() as u32;
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(pg_sys::Oid::from(database)), None);
-    use_own_settings();
+    own_settings::use_them();
     SEALER.set(true);
+    // SAFETY: the function stays where it is as long as the process lives; the argument is a plain number.
+    unsafe { pg_sys::on_shmem_exit(Some(release_turn), argument) };
+    if !take_turn(database) {
+        return;
+    }
     let ledger = BackgroundWorker::transaction(has_ledger);
     if let Some(reason) = break_glass::reason().filter(|_| ledger && !glass_recorded()) {
         BackgroundWorker::transaction(|| tell_every_log(&reason));
@@ -448,6 +486,7 @@ pub extern "C-unwind" fn batchcortex_sealer(argument: pg_sys::Datum) {
             } else {
                 slot.tries -= 1;
                 slot.sealer = 0;
+                slot.failures = 0;
                 slot.ready = false;
                 slot.not_before = clock() + 1_000_000;
             }
@@ -472,7 +511,14 @@ pub extern "C-unwind" fn batchcortex_sealer(argument: pg_sys::Datum) {
         if wanted > done {
             seal::retry_damaged();
         }
-        while seal_once(database) as i64 == seal::MOST {}
+        // Without a turn nothing was done for whoever asked: the sealer that has it will say so.
+        loop {
+            match seal_once(database) {
+                None => return,
+                Some(sealed) if sealed as i64 == seal::MOST => {}
+                Some(_) => break,
+            }
+        }
         tend_directory(database);
         if let Some(slot) = BOARD
             .exclusive()
@@ -517,48 +563,46 @@ fn tell_every_log(reason: &str) {
     warning!("pg_batchcortex: append-only enforcement is off, batchcortex.break_glass says why: {reason}");
 }
 
-/// The sealer runs with the rights of a superuser: what the owner of a database has set for it (ALTER DATABASE … SET
-/// search_path, say) must decide neither which functions it calls nor how it works. As autovacuum does it.
-fn use_own_settings() {
-    for (name, value) in [
-        (c"search_path", c"pg_catalog, pg_temp"),
-        (c"default_transaction_read_only", c"off"),
-        (c"default_transaction_isolation", c"read committed"),
-        (c"synchronous_commit", c"on"),
-        (c"statement_timeout", c"0"),
-        (c"lock_timeout", c"0"),
-        (c"idle_in_transaction_session_timeout", c"0"),
-    ] {
-        // SAFETY: NUL-terminated literals.
-        unsafe {
-            pg_sys::SetConfigOption(
-                name.as_ptr(),
-                value.as_ptr(),
-                pg_sys::GucContext::PGC_SUSET,
-                pg_sys::GucSource::PGC_S_OVERRIDE,
-            );
-        }
+/// One pass, and how many leaves it sealed; none when it is not this process's turn. What cannot be finished is taken back as a whole.
+fn seal_once(database: u32) -> Option<usize> {
+    if !take_turn(database) {
+        return None;
     }
-}
-
-fn seal_once(database: u32) -> usize {
-    let pass = BackgroundWorker::transaction(|| {
-        // Two sealers of one database (one of them on its way out) take turns.
-        take_turn().then(|| Spi::connect_mut(seal::pass))
+    let sealed = transaction(|| Spi::connect_mut(seal::pass)).unwrap_or_else(|damage| {
+        seal::hold(damage);
+        0
     });
-    let Some(pass) = pass else {
-        return 0;
-    };
     if let Some(slot) = BOARD
         .exclusive()
         .slots
         .iter_mut()
         .find(|s| s.database == database)
     {
-        slot.leaves += pass.sealed as u64;
-        slot.damaged = pass.damaged as u32;
+        slot.leaves += sealed as u64;
+        slot.damaged = seal::damaged() as u32;
     }
-    pass.sealed
+    Some(sealed)
+}
+
+/// As BackgroundWorker::transaction, and rolled back when `body` comes to an error that the sealer lives with.
+fn transaction<T, E>(body: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    // SAFETY: outside of a transaction, as everything between two of them here; an error that is raised ends the process.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+    }
+    let done = body();
+    // SAFETY: ends what was begun above.
+    unsafe {
+        if done.is_ok() {
+            pg_sys::PopActiveSnapshot();
+            pg_sys::CommitTransactionCommand();
+        } else {
+            pg_sys::AbortCurrentTransaction();
+        }
+    }
+    done
 }
 
 /// Compares the checkpoint directory with the log, or writes to it, and tells everyone whether that works.
@@ -571,22 +615,6 @@ fn tend_directory(database: u32) {
         .find(|s| s.database == database)
     {
         slot.directory = failing;
-    }
-}
-
-/// Locks the extension until the transaction ends. Not an advisory lock: anyone who can run SQL may take those, and the sealing of
-/// every organisation would stop for as long as they please.
-fn take_turn() -> bool {
-    // SAFETY: catalog look-up and lock in a transaction; false when another process holds the lock.
-    unsafe {
-        let extension = pg_sys::get_extension_oid(c"pg_batchcortex".as_ptr(), true);
-        extension != pg_sys::InvalidOid
-            && pg_sys::ConditionalLockDatabaseObject(
-                pg_sys::ExtensionRelationId,
-                extension,
-                0,
-                pg_sys::ExclusiveLock as i32,
-            )
     }
 }
 
@@ -605,11 +633,7 @@ fn has_ledger() -> bool {
                     select from pg_partitioned_table p join pg_class c on c.oid = p.partrelid
                      where c.relnamespace = to_regnamespace('batchcortex')
                        and not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary and i.indisvalid))";
-    // Not Spi::get_one, which takes a transaction id each time.
-    Spi::connect(|client| {
-        let mut rows = client.select(query, None, &[]).unwrap_or_report();
-        rows.next().and_then(|row| row.get::<bool>(1).unwrap_or_report()) == Some(true)
-    })
+    Spi::connect(|client| plan::select(client, query).first().get_one().unwrap_or_report() == Some(true))
 }
 
 fn database() -> u32 {

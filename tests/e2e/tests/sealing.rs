@@ -66,3 +66,43 @@ async fn a_missing_sealer_and_leaves_that_wait_are_named() -> Result<()> {
     ensure!(late > 0, "that a leaf was sealed late is not reported");
     Ok(())
 }
+
+// control: A17, A21
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_ahead_and_is_put_right_stops_no_sealing() -> Result<()> {
+    const SEALED: &str = "select max(sealed_at)::text from batchcortex.ledger_checkpoint";
+    const WRITE: &str =
+        "select batchcortex.log_event('app.note', 'note', 'written'); select batchcortex.seal()";
+    let cluster = Cluster::at_another_time("clock-ahead", "+2d")?;
+    let database = cluster.superuser().await?;
+    database.batch_execute(WRITE).await?;
+    let ahead: String = database.query_one(SEALED, &[]).await?.get(0);
+    drop(database);
+    cluster.stop()?;
+    cluster.resume()?;
+
+    let database = cluster.superuser().await?;
+    let before: i64 = database
+        .query_one("select max(tree_size) from batchcortex.ledger_checkpoint", &[])
+        .await?
+        .get(0);
+    database.batch_execute(WRITE).await?;
+    let (after, last): (i64, String) = {
+        let row = database
+            .query_one(
+                "select max(tree_size), max(sealed_at)::text from batchcortex.ledger_checkpoint",
+                &[],
+            )
+            .await?;
+        (row.get(0), row.get(1))
+    };
+    ensure!(after > before, "nothing is sealed until the wrong time has come");
+    // Times of a log do not go back.
+    ensure!(last == ahead, "{ahead} and then {last}");
+    let waiting: i64 = database
+        .query_one("select count(*) from batchcortex.ledger_queue", &[])
+        .await?
+        .get(0);
+    ensure!(waiting == 0, "{waiting} leaves wait");
+    Ok(())
+}
