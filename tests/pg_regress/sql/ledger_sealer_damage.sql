@@ -86,7 +86,7 @@ select setval(pg_get_serial_sequence('batchcortex.ledger_relation', 'relation_id
 select batchcortex.protect('public.numbered');
 insert into batchcortex.ledger_relation (relation_id, relation, domain, key_columns, hashed) overriding system value values (70000, 'public.numbered', 'table:numbered', '{id}', false);
 insert into batchcortex.ledger_relation (relation_id, relation, domain, key_columns, hashed) overriding system value values (0, 'public.numbered', 'table:numbered', '{id}', false);
-select setval(pg_get_serial_sequence('batchcortex.ledger_relation', 'relation_id'), :was);
+select setval(pg_get_serial_sequence('batchcortex.ledger_relation', 'relation_id'), :was) = :was as restored;
 select count(*) as registered from batchcortex.ledger_relation where relation = 'public.numbered'::regclass;
 select count(*) as triggers from pg_trigger where tgrelid = 'public.numbered'::regclass;
 \echo a leaf of such a table, and one of a time that nobody can write, put into the queue by hand
