@@ -214,8 +214,28 @@ impl<'a> Checkpoints<'a> {
         }
     }
 
-    /// Those beyond the leaves, and the head's signed note.
-    pub fn rest(mut self, check: &mut Check<'_>, leaves: u64, note: Option<&str>) -> Tally {
+    /// Those beyond the leaves, and the head: when it says that it was sealed, and its signed note.
+    pub fn rest(
+        mut self,
+        check: &mut Check<'_>,
+        leaves: u64,
+        sealed_at: Option<i64>,
+        note: Option<&str>,
+    ) -> Tally {
+        let wrong_time = match (&self.last, sealed_at) {
+            (Some(last), Some(sealed_at)) => last.sealed_at != sealed_at,
+            // The sealer writes a head with its first checkpoint.
+            (None, Some(_)) => leaves == 0,
+            (_, None) => false,
+        };
+        if wrong_time {
+            check.find(
+                "inconsistent_checkpoint",
+                "batchcortex.ledger_tree",
+                leaves.to_string(),
+                "the head was not sealed with the newest checkpoint".to_owned(),
+            );
+        }
         let faults = self.signatures.check();
         self.faults(check, faults);
         if let Some(checkpoint) = self

@@ -225,7 +225,7 @@ pub fn check(
         made_from: beginning.recorded_from.map(leaves::milliseconds),
         late: Vec::new(),
     };
-    let (organisation, tree_size, root, sealed_at, note) = check.head();
+    let (organisation, tree_size, root, sealed_at, instant, note) = check.head();
     // Before parallel workers run, beside which no subtransaction begins.
     let others = if of_rows { check.others(org_id) } else { Vec::new() };
     let mut rows = Streams {
@@ -275,7 +275,7 @@ pub fn check(
     let leaves = range.size();
     check.root(tree_size, root.as_deref(), &range);
     check.upper_tiles(first_tile, above);
-    let checkpoints = checkpoints.rest(&mut check, leaves, note.as_deref());
+    let checkpoints = checkpoints.rest(&mut check, leaves, instant, note.as_deref());
     if let Some(statements) = check.statements.take() {
         statements.rest(check.findings);
     }
@@ -378,6 +378,7 @@ impl<'a> Check<'a> {
         i64,
         Option<Vec<u8>>,
         Option<String>,
+        Option<i64>,
         Option<String>,
     ) {
         let bytes = |row: &Row<'_>, i: usize| {
@@ -395,9 +396,9 @@ impl<'a> Check<'a> {
         );
         scan.next(|row| name = text(row, 0));
         scan.close();
-        let (mut size, mut root, mut sealed_at, mut note) = (0, None, None, None);
+        let (mut size, mut root, mut sealed_at, mut instant, mut note) = (0, None, None, None, None);
         let mut scan = Scan::open(
-            "select size, root, to_char(sealed_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), note from batchcortex.ledger_tree where org_id = $1",
+            "select size, root, to_char(sealed_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), note, sealed_at from batchcortex.ledger_tree where org_id = $1",
             &org_id,
             1,
         );
@@ -406,9 +407,10 @@ impl<'a> Check<'a> {
             root = bytes(row, 1);
             sealed_at = text(row, 2);
             note = text(row, 3);
+            instant = row.get(4).map(|datum| datum.value() as i64);
         });
         scan.close();
-        (name, size, root, sealed_at, note)
+        (name, size, root, sealed_at, instant, note)
     }
 
     /// A level-0 tile: its leaves extend the tree, meet their rows, and are what checkpoints were made over.
