@@ -154,3 +154,16 @@ update pg_index set indisready = true where indexrelid = any (:'indexes');
 select code, relation, detail from batchcortex.verify() where record = 'events_log_told';
 rollback;
 select code from batchcortex.verify() where record = 'events_log_told';
+\echo a record is left out of every index
+select 'batchcortex.events_log_' || to_char(clock_timestamp() at time zone 'UTC', 'YYYY_MM') as month \gset
+begin;
+alter table batchcortex.events_log disable trigger all;
+update pg_index set indisready = false where indrelid = :'month'::regclass;
+insert into batchcortex.events_log (org_id, event_id, actor_kind, actor_name, actor_role, action, record_type, record_id, leaf_hash)
+values (:'org', gen_random_uuid(), 'database', 'x', 'x', 'regress.tamper', 'thing', 'put in', sha256('x'));
+update pg_index set indisready = true where indrelid = :'month'::regclass;
+set local enable_seqscan = off;
+set local enable_bitmapscan = off;
+select code, relation, regexp_replace(detail, '\d+', 'n', 'g') as detail from batchcortex.verify() where record = 'indexes';
+rollback;
+select code from batchcortex.verify() where record = 'indexes';
