@@ -29,6 +29,9 @@ async fn refusal(database: &Client, statement: &str) -> Result<String> {
     Ok(format!("{} {}", error.code().code(), error.message()))
 }
 
+const WITNESS: &str = "a+2727a2b9+BAOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4";
+const RETIRED: &str = "b+0fe0862e+BAOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4";
+
 async fn is_refused(database: &Client, statement: &str, expected: &str) -> Result<()> {
     let told = refusal(database, statement).await?;
     assert!(
@@ -135,6 +138,12 @@ async fn records_go_when_their_time_has_come_and_the_log_stays_whole() -> Result
         .get(0);
     past.batch_execute("create table public.weighing (id integer primary key, grams numeric); select batchcortex.protect('public.weighing')")
         .await?;
+    // Registers that verification compares with their events: a witness, one that was retired, an end of the incarnation.
+    past.batch_execute(&format!(
+        "select batchcortex.add_witness('{WITNESS}', 'ours'); select batchcortex.add_witness('{RETIRED}', 'theirs');
+         select batchcortex.retire_witness('{RETIRED}', 'over'); select batchcortex.seal(); select batchcortex.new_incarnation('a drill')"
+    ))
+    .await?;
     write_the_past(&past, org, batch, true).await?;
     write_the_past(&past, other, batch, false).await?;
     past.query_one("select batchcortex.seal()", &[]).await?;
@@ -317,6 +326,23 @@ async fn records_go_when_their_time_has_come_and_the_log_stays_whole() -> Result
         Vec::<String>::new(),
         "after the events went"
     );
+    // What explained a witness went with them: a row of long ago by hand has no event all the same.
+    first
+        .batch_execute(
+            "begin;
+             insert into batchcortex.ledger_witness (verifier_key, witness, key_id, active, reason, changed_at)
+             select 'evil', 'evil', '\\x00000000', true, 'mine', min(changed_at) from batchcortex.ledger_witness",
+        )
+        .await?;
+    let found: String = first
+        .query_one(
+            "select string_agg(relation || ' ' || record, ',') from batchcortex.verify() where code <> 'sealing_overdue'",
+            &[],
+        )
+        .await?
+        .get(0);
+    assert_eq!(found, "batchcortex.ledger_witness evil+00000000");
+    first.batch_execute("rollback").await?;
     let gone: bool = first
         .query_one("select to_regclass($1) is null", &[&events])
         .await?
