@@ -16,7 +16,7 @@ begin
     end if;
     perform set_config('search_path', 'regress_m, pg_catalog', false);
     if current_setting('regress.raise', true) = 'on' then
-        raise exception 'no';
+        raise exception 'no' using errcode = current_setting('regress.state');
     end if;
 end
 $$;
@@ -40,7 +40,13 @@ select rolsuper from pg_roles where rolname = 'regress_mallory';
 show search_path;
 \echo its errors are a finding, about its table alone
 set regress.raise = on;
+set regress.state = 'P0001';
 select code, relation, record, detail from batchcortex.verify(:'org');
+\echo whatever they say of themselves: a page that cannot be read, no memory
+set regress.state = 'XX001';
+select code, relation, record, detail from batchcortex.verify(:'org');
+set regress.state = '53200';
+select distinct code, relation, record, detail from batchcortex.verify();
 reset regress.raise;
 \echo an auditor of one organisation learns nothing of others: no rows, no waiting leaves
 create role regress_auditor_hostile login;

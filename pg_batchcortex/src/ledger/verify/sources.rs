@@ -51,8 +51,7 @@ impl Source {
         let lender = self.lender.ok_or("nobody lends their rights to read it")?;
         lent(lender, body).map_err(|error| match *error {
             CaughtError::PostgresError(report) | CaughtError::ErrorReport(report)
-                if !unreadable::ENDS.contains(&report.sql_error_code())
-                    && !unreadable::DAMAGE.contains(&report.sql_error_code()) =>
+                if !unreadable::ENDS.contains(&report.sql_error_code()) =>
             {
                 report.message().to_owned()
             }

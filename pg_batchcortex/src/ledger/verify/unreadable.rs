@@ -18,20 +18,18 @@ const NO_INDEX: [(&CStr, &CStr); 5] = [
 ];
 
 /// What PostgreSQL says of a page or a file that it cannot read.
-pub const DAMAGE: [PgSqlErrorCode; 4] = [
+const DAMAGE: [PgSqlErrorCode; 4] = [
     PgSqlErrorCode::ERRCODE_IO_ERROR,
     PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
     PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED,
     PgSqlErrorCode::ERRCODE_UNDEFINED_FILE,
 ];
 
-/// What ends a statement whoever caught it.
-pub const ENDS: [PgSqlErrorCode; 5] = [
+/// What ends a statement whoever caught it. No other: code of a table's owner chooses what its errors say of themselves.
+pub const ENDS: [PgSqlErrorCode; 3] = [
     PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
     PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN,
     PgSqlErrorCode::ERRCODE_CRASH_SHUTDOWN,
-    PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
-    PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
 ];
 
 /// Runs `check`; when it meets what cannot be read, runs it once more without indexes and says so. What cannot be read then either is an
