@@ -108,6 +108,11 @@ pub fn owner() -> pg_sys::Oid {
 
 thread_local!(static AUDIT_TRAIL: Cell<(pg_sys::Oid, pg_sys::Oid)> = const { Cell::new((pg_sys::InvalidOid, pg_sys::InvalidOid)) });
 
+/// Whether this database has a schema of the project.
+pub fn has_schema() -> bool {
+    schema() != pg_sys::InvalidOid
+}
+
 /// Whether this database has records to guard: its audit trail is there and marked. A restore reaches that point with the triggers,
 /// after the data.
 pub fn any() -> bool {
